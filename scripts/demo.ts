@@ -1,0 +1,160 @@
+/**
+ * The tutorial without Docker: the application under `sentry local run`, which prints every error
+ * and trace to the terminal, and Prometheus and Alertmanager where they are installed. Ctrl-C ends
+ * all of it.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parse, stringify } from 'yaml';
+
+const PORTS = {
+  app: Number(process.env.PORT || 8000),
+  metrics: Number(process.env.METRICS_PORT || 9464),
+  sentry: Number(process.env.SENTRY_LOCAL_PORT || 8969),
+  prometheus: Number(process.env.PROMETHEUS_PORT || 9090),
+  alertmanager: Number(process.env.ALERTMANAGER_PORT || 9093),
+};
+const url = (port: number, host = 'localhost') => `http://${host}:${port}`;
+
+const folder = mkdtempSync(join(tmpdir(), 'monitoring-demo-'));
+const children: ChildProcess[] = [];
+
+/** Finds the first of the programs that is installed. Debian adds a prefix to some names. */
+function installed(...names: string[]): string | undefined {
+  return (process.env.PATH ?? '')
+    .split(delimiter)
+    .flatMap((directory) => names.map((name) => join(directory, name)))
+    .find(existsSync);
+}
+
+function start(command: string, args: string[], environment = {}, stdio: 'inherit' | 'ignore') {
+  const child = spawn(command, args, {
+    // A process group of its own: Ctrl-C reaches this script alone, which then stops each child once.
+    detached: true,
+    stdio: ['ignore', stdio, stdio],
+    env: { ...process.env, ...environment },
+  });
+  children.push(child);
+  return child;
+}
+
+/** The stack's own file, its addresses exchanged for the ones on this machine. */
+function prometheusConfig(withAlertmanager: boolean): string {
+  const config = parse(readFileSync('prometheus.yml', 'utf8'));
+  const targets = {
+    app: `127.0.0.1:${PORTS.metrics}`,
+    prometheus: `127.0.0.1:${PORTS.prometheus}`,
+    ...(withAlertmanager && { alertmanager: `127.0.0.1:${PORTS.alertmanager}` }),
+  };
+  config.rule_files = [resolve('prometheus/rules/*.yml')];
+  config.scrape_configs = Object.entries(targets).map(([job_name, target]) => ({
+    job_name,
+    static_configs: [{ targets: [target] }],
+  }));
+  config.alerting.alertmanagers = withAlertmanager
+    ? [{ static_configs: [{ targets: [targets.alertmanager] }] }]
+    : [];
+  return stringify(config);
+}
+
+let stopping = false;
+async function stop(exitCode: number) {
+  if (stopping) return;
+  stopping = true;
+  const running = children.filter(({ exitCode }) => exitCode === null);
+  const exits = running.map((child) => new Promise((done) => child.once('exit', done)));
+  for (const child of running) child.kill('SIGTERM');
+  await Promise.race([Promise.all(exits), sleep(15_000)]);
+  rmSync(folder, { recursive: true, force: true });
+  process.exit(exitCode);
+}
+process.on('SIGINT', () => stop(0));
+process.on('SIGTERM', () => stop(0));
+
+const prometheus = installed('prometheus');
+const alertmanager = installed('alertmanager', 'prometheus-alertmanager');
+
+if (alertmanager) {
+  const config = readFileSync('alertmanager.yml', 'utf8').replace('maildev:', '127.0.0.1:');
+  writeFileSync(join(folder, 'alertmanager.yml'), config);
+  start(
+    alertmanager,
+    [
+      `--config.file=${join(folder, 'alertmanager.yml')}`,
+      `--storage.path=${join(folder, 'alertmanager')}`,
+      `--web.listen-address=127.0.0.1:${PORTS.alertmanager}`,
+      '--cluster.listen-address=',
+    ],
+    {},
+    'ignore',
+  );
+}
+if (prometheus) {
+  writeFileSync(join(folder, 'prometheus.yml'), prometheusConfig(alertmanager !== undefined));
+  mkdirSync(join(folder, 'prometheus'));
+  start(
+    prometheus,
+    [
+      `--config.file=${join(folder, 'prometheus.yml')}`,
+      `--storage.tsdb.path=${join(folder, 'prometheus')}`,
+      `--web.listen-address=127.0.0.1:${PORTS.prometheus}`,
+    ],
+    {},
+    'ignore',
+  );
+}
+const startCommand: string[] = JSON.parse(readFileSync('package.json', 'utf8')).scripts.start.split(
+  ' ',
+);
+start(
+  resolve('node_modules/.bin/sentry'),
+  // The command behind `npm start`: npm itself would not pass on the signal that stops it.
+  ['local', 'run', '--port', String(PORTS.sentry), '--', ...startCommand],
+  {
+    PORT: String(PORTS.app),
+    METRICS_PORT: String(PORTS.metrics),
+    // `sentry local` takes events for any key and project.
+    SENTRY_DSN: `http://0123456789abcdef0123456789abcdef@localhost:${PORTS.sentry}/1`,
+    SENTRY_CLI_NO_TELEMETRY: '1',
+    METRICS_URL: `${url(PORTS.metrics)}/metrics`,
+    ...(prometheus && { PROMETHEUS_URL: url(PORTS.prometheus) }),
+    ...(alertmanager && { ALERTMANAGER_URL: url(PORTS.alertmanager) }),
+  },
+  'inherit',
+);
+
+for (const child of children) {
+  child.once('exit', (code) => {
+    if (stopping) return;
+    console.error(`${child.spawnargs[0]} ended with exit code ${code}; stopping the rest.`);
+    stop(1);
+  });
+}
+
+async function ready() {
+  const deadline = Date.now() + 60_000;
+  while (Date.now() < deadline) {
+    const response = await fetch(`${url(PORTS.app)}/readyz`).catch(() => undefined);
+    if (response?.ok) return;
+    await sleep(200);
+  }
+  console.error(`The application did not answer at ${url(PORTS.app)} within a minute.`);
+  stop(1);
+}
+await ready();
+
+const missing = (program: string) => `not installed: ${program} (or use docker compose up)`;
+console.log(`
+  The guide      ${url(PORTS.app)}/                 start here
+  An error       ${url(PORTS.app)}/trigger-error/   shows below, with its trace
+  A counted page ${url(PORTS.app)}/my-view
+  The metrics    ${url(PORTS.metrics)}/metrics
+  Prometheus     ${prometheus ? url(PORTS.prometheus) : missing('prometheus')}
+  Alertmanager   ${alertmanager ? url(PORTS.alertmanager) : missing('alertmanager')}
+  Grafana, the tracker's pages and the mailbox are in the stack: docker compose up
+
+  Ctrl-C ends all of it.
+`);

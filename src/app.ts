@@ -1,0 +1,47 @@
+import { fileURLToPath } from 'node:url';
+import fastifyView from '@fastify/view';
+import { Eta } from 'eta';
+import Fastify, { type FastifyServerOptions } from 'fastify';
+import type { Config } from './config.ts';
+import type { Metrics } from './metrics.ts';
+import drain from './plugins/drain.ts';
+import errorPages from './plugins/error-pages.ts';
+import requestMetrics from './plugins/request-metrics.ts';
+import sentry from './plugins/sentry.ts';
+import health from './routes/health.ts';
+import home from './routes/home.ts';
+import myView from './routes/my-view.ts';
+import stylesheet from './routes/stylesheet.ts';
+import triggerError from './routes/trigger-error.ts';
+
+const VIEWS = fileURLToPath(new URL('../views', import.meta.url));
+
+/** Builds the application. It listens to nothing, and reads nothing from the environment. */
+export function buildApp({
+  config,
+  metrics,
+  logger = false,
+}: {
+  config: Config;
+  metrics: Metrics;
+  logger?: FastifyServerOptions['logger'];
+}) {
+  const app = Fastify({
+    logger,
+    // Django's addresses end in a slash; visitors leave it out.
+    routerOptions: { ignoreTrailingSlash: true },
+  });
+
+  app.register(drain);
+  app.register(sentry);
+  app.register(requestMetrics, { metrics });
+  app.register(fastifyView, { engine: { eta: new Eta() }, root: VIEWS });
+  app.register(errorPages, { config });
+
+  app.register(home, { config });
+  app.register(triggerError);
+  app.register(myView, { config, metrics });
+  app.register(health);
+  app.register(stylesheet, { views: VIEWS });
+  return app;
+}

@@ -1,0 +1,124 @@
+import { readFileSync } from 'node:fs';
+import { envSchema } from 'env-schema';
+
+/** The settings, by the names of their environment variables. `.env.example` explains each for an operator. */
+export interface Config {
+  PORT: number;
+  HOST: string;
+  METRICS_PORT: number;
+  LOG_LEVEL: string;
+  SENTRY_DSN: string;
+  SENTRY_ENVIRONMENT: string;
+  SENTRY_RELEASE: string;
+  SENTRY_TRACES_SAMPLE_RATE: number;
+  SENTRY_URL: string;
+  SENTRY_EVENT_URL: string;
+  SENTRY_LOGIN: string;
+  METRICS_URL: string;
+  PROMETHEUS_URL: string;
+  GRAFANA_URL: string;
+  ALERTMANAGER_URL: string;
+  MAILDEV_URL: string;
+}
+
+const packageJson = JSON.parse(
+  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+) as { name: string; version: string };
+
+export const version = packageJson.version;
+
+const port = { type: 'integer', minimum: 0, maximum: 65535, description: 'a TCP port, 0 to 65535' };
+const link = {
+  type: 'string',
+  pattern: '^(https?://\\S+)?$',
+  default: '',
+  description: 'an http:// or https:// address, or nothing for no link',
+};
+
+interface Setting {
+  type: string;
+  default: unknown;
+  description: string;
+  [keyword: string]: unknown;
+}
+
+/** One JSON schema for every setting. The descriptions complete the sentence "<NAME> takes ...". */
+const settings: Record<keyof Config, Setting> = {
+  PORT: { ...port, default: 8000 },
+  // Only this machine can connect unless the operator says otherwise; the container image does.
+  HOST: { type: 'string', minLength: 1, default: '127.0.0.1', description: 'an address to bind' },
+  METRICS_PORT: { ...port, default: 9464 },
+  LOG_LEVEL: {
+    type: 'string',
+    enum: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    default: 'info',
+    description: 'one of fatal, error, warn, info, debug, trace, silent',
+  },
+  SENTRY_DSN: {
+    type: 'string',
+    pattern: '^(https?://\\w+@[\\w.-]+(:\\d+)?/(\\S+/)?\\d+)?$',
+    default: '',
+    description: 'a DSN such as https://KEY@HOST/PROJECT_ID, or nothing to turn Sentry off',
+  },
+  SENTRY_ENVIRONMENT: {
+    type: 'string',
+    // Sentry's own rule for the names of environments.
+    pattern: '^[^\\s/]{1,64}$',
+    default: 'development',
+    description: 'a name of at most 64 characters without spaces or slashes',
+  },
+  SENTRY_RELEASE: {
+    type: 'string',
+    pattern: '^[^\\s/\\\\]{1,200}$',
+    default: `${packageJson.name}@${version}`,
+    description: 'a name of at most 200 characters without spaces or slashes',
+  },
+  SENTRY_TRACES_SAMPLE_RATE: {
+    type: 'number',
+    minimum: 0,
+    maximum: 1,
+    default: 1,
+    description: 'the share of requests to trace, 0 to 1',
+  },
+  SENTRY_URL: link,
+  SENTRY_EVENT_URL: {
+    type: 'string',
+    pattern: '^(https?://\\S*\\{event_(id|uuid)\\}\\S*)?$',
+    default: '',
+    description: 'an address with {event_id} or {event_uuid} in it, or nothing for no link',
+  },
+  SENTRY_LOGIN: { type: 'string', default: '', description: "the demo tracker's email:password" },
+  METRICS_URL: link,
+  PROMETHEUS_URL: link,
+  GRAFANA_URL: link,
+  ALERTMANAGER_URL: link,
+  MAILDEV_URL: link,
+};
+
+/** A setting that the application cannot start with. The message is meant for the operator. */
+export class ConfigError extends Error {}
+
+/**
+ * Reads the settings from environment variables.
+ *
+ * @throws {ConfigError} one line for each bad value: the variable, what it got and what it takes.
+ */
+export function readConfig(environment: NodeJS.ProcessEnv): Readonly<Config> {
+  try {
+    const config = envSchema<Config>({
+      schema: { type: 'object', properties: settings },
+      data: environment,
+      env: false,
+    });
+    return Object.freeze(config);
+  } catch (error) {
+    const mistakes = (error as { errors?: { instancePath: string }[] }).errors;
+    if (!mistakes) throw error;
+    const names = new Set(mistakes.map((mistake) => mistake.instancePath.slice(1) as keyof Config));
+    const lines = [...names].map(
+      (name) =>
+        `${name} is ${JSON.stringify(environment[name])}, but takes ${settings[name].description}.`,
+    );
+    throw new ConfigError(lines.join('\n'), { cause: error });
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * The article's `settings.py`: `Sentry.init`, and nothing else.
+ * Loaded with `node --import`, before every other module.
+ */
+import * as Sentry from '@sentry/node';
+import { ConfigError, readConfig } from './config.ts';
+
+function configOrExit() {
+  try {
+    return readConfig(process.env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    // The logger does not exist yet, and a stack would only hide the line that helps.
+    console.error(error.message);
+    process.exit(1);
+  }
+}
+
+export const config = configOrExit();
+
+/** Routes that are asked for by machines, or along with a page: a trace of them tells nothing. */
+const UNTRACED_ROUTES = new Set<unknown>(['/healthz', '/readyz', '/style.css']);
+
+if (config.SENTRY_DSN) {
+  Sentry.initWithoutDefaultIntegrations({
+    dsn: config.SENTRY_DSN,
+    environment: config.SENTRY_ENVIRONMENT,
+    release: config.SENTRY_RELEASE,
+
+    tracesSampler: ({ attributes, inheritOrSampleWith }) =>
+      UNTRACED_ROUTES.has(attributes?.['http.route'])
+        ? 0
+        : inheritOrSampleWith(config.SENTRY_TRACES_SAMPLE_RATE),
+    // Sends whole transactions. The default, streamed spans, is understood by sentry.io and
+    // self-hosted Sentry only, not by Bugsink, GlitchTip or `sentry local`.
+    traceLifecycle: 'static',
+
+    // The default integrations patch some fifty libraries, and two of them do harm here: Dedupe
+    // drops an error that equals the one before it, and Fastify's puts query strings into traces.
+    // src/plugins/sentry.ts does what the article's DjangoIntegration() does.
+    integrations: [
+      Sentry.contextLinesIntegration(),
+      Sentry.linkedErrorsIntegration(),
+      Sentry.nodeContextIntegration(),
+      Sentry.onUncaughtExceptionIntegration(),
+      Sentry.onUnhandledRejectionIntegration(),
+      Sentry.requestDataIntegration(),
+    ],
+    enableRuntimeChannelInjection: false,
+
+    // By default the SDK collects all of these: what identifies a visitor, and where secrets are.
+    dataCollection: {
+      userInfo: false,
+      cookies: false,
+      httpHeaders: false,
+      httpBodies: [],
+      urlQueryParams: false,
+      stackFrameVariables: false,
+    },
+  });
+}

@@ -1,0 +1,15 @@
+import Fastify from 'fastify';
+import type { Metrics } from './metrics.ts';
+
+/**
+ * Serves /metrics on a port of its own: one that Prometheus reaches and the world does not, and
+ * whose requests are in no log and in none of the metrics.
+ */
+export function buildMetricsServer({ registry }: Metrics) {
+  const server = Fastify();
+  server.get('/metrics', async (_request, reply) => {
+    reply.type(registry.contentType);
+    return registry.metrics();
+  });
+  return server;
+}

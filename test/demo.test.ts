@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { eventually } from './helpers/eventually.ts';
+import { freePort } from './helpers/free-port.ts';
+
+test('npm run demo shows the error and its trace in the terminal, and Ctrl-C ends it', async (t) => {
+  const port = await freePort();
+  const demo = spawn(process.execPath, ['--import', 'tsx', 'scripts/demo.ts'], {
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      PORT: port,
+      METRICS_PORT: await freePort(),
+      SENTRY_LOCAL_PORT: await freePort(),
+      PROMETHEUS_PORT: await freePort(),
+      ALERTMANAGER_PORT: await freePort(),
+    },
+  });
+  t.after(() => demo.kill('SIGTERM'));
+  let output = '';
+  for (const stream of [demo.stdout, demo.stderr]) {
+    stream.on('data', (chunk) => {
+      output += chunk;
+    });
+  }
+
+  await eventually(() => assert.match(output, /Ctrl-C ends all of it/), 60);
+  assert.match(output, new RegExp(`The guide +http://localhost:${port}/`));
+  assert.equal((await fetch(`http://localhost:${port}/trigger-error/`)).status, 500);
+  await eventually(() => {
+    assert.match(output, /\[ERROR\].*RangeError: Division by zero.*trigger-error\.ts/);
+    assert.match(output, /\[TRACE\].*GET \/trigger-error\/ \[500\]/);
+  });
+
+  const exit = once(demo, 'exit');
+  demo.kill('SIGINT');
+  const [code] = await exit;
+  assert.equal(code, 0);
+  await assert.rejects(fetch(`http://localhost:${port}/`), 'the application ended with it');
+});

@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eventUrl } from '../src/event-url.ts';
+import { prometheusQuery } from '../src/prometheus-query.ts';
+
+const eventId = '87550a8e13364becbb42d9fb78987614';
+
+test('the link to an event has its id as the tracker writes it', () => {
+  assert.equal(
+    eventUrl('http://localhost:9000/issues/event/{event_uuid}/', eventId),
+    'http://localhost:9000/issues/event/87550a8e-1336-4bec-bb42-d9fb78987614/',
+  );
+  assert.equal(
+    eventUrl('https://example.sentry.io/issues/?query={event_id}', eventId),
+    `https://example.sentry.io/issues/?query=${eventId}`,
+  );
+  assert.equal(eventUrl('', eventId), '');
+});
+
+test('the link to a query has it escaped', () => {
+  const url = new URL(prometheusQuery('http://localhost:9090', 'rate(a{b="c&d"}[1m])'));
+  assert.equal(url.origin + url.pathname, 'http://localhost:9090/query');
+  assert.equal(url.searchParams.get('g0.expr'), 'rate(a{b="c&d"}[1m])');
+  assert.equal(prometheusQuery('', 'up'), '');
+});
