@@ -1,0 +1,27 @@
+FROM node:24-bookworm-slim AS manifest
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+
+FROM manifest AS build
+RUN --mount=type=cache,target=/root/.npm npm ci
+COPY tsconfig.json tsconfig.build.json ./
+COPY src src
+RUN npm run build
+
+FROM manifest AS dependencies
+RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev
+
+FROM node:24-bookworm-slim
+ENV NODE_ENV=production HOST=0.0.0.0
+WORKDIR /app
+COPY --from=dependencies /app/node_modules node_modules
+COPY package.json ./
+COPY views views
+COPY scripts/traffic.ts scripts/
+# The source maps point here: without these files events show compiled lines instead of TypeScript.
+COPY src src
+COPY --from=build /app/dist dist
+USER node
+EXPOSE 8000 9464
+# No HEALTHCHECK: the traffic service runs this image too and listens on nothing. Compose has it.
+CMD ["node", "--enable-source-maps", "--import", "./dist/instrument.js", "dist/server.js"]

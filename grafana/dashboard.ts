@@ -1,0 +1,491 @@
+/**
+ * The application's dashboard: the article's two metrics, then rate, errors and duration of the
+ * requests, saturation, the process, alerts. `npm run dashboards` writes it to
+ * dashboards/application.json, which Grafana loads.
+ */
+import {
+  BigValueColorMode,
+  BigValueGraphMode,
+  BigValueTextMode,
+  GraphThresholdsStyleConfigBuilder,
+  GraphThresholdsStyleMode,
+  LegendDisplayMode,
+  LegendPlacement,
+  ReduceDataOptionsBuilder,
+  SortOrder,
+  TooltipDisplayMode,
+  VizLegendOptionsBuilder,
+  VizTooltipOptionsBuilder,
+} from '@grafana/grafana-foundation-sdk/common';
+import {
+  AnnotationQueryBuilder,
+  type Dashboard,
+  DashboardBuilder,
+  DashboardCursorSync,
+  DatasourceVariableBuilder,
+  MappingType,
+  QueryVariableBuilder,
+  RowBuilder,
+  ThresholdsConfigBuilder,
+  ThresholdsMode,
+  VariableRefresh,
+  VariableSort,
+} from '@grafana/grafana-foundation-sdk/dashboard';
+import {
+  PanelBuilder as HeatmapBuilder,
+  HeatmapColorMode,
+  HeatmapColorOptionsBuilder,
+  HeatmapColorScale,
+  YAxisConfigBuilder,
+} from '@grafana/grafana-foundation-sdk/heatmap';
+import {
+  DataqueryBuilder,
+  PromQueryFormat,
+  QueryEditorMode,
+} from '@grafana/grafana-foundation-sdk/prometheus';
+import { PanelBuilder as StatBuilder } from '@grafana/grafana-foundation-sdk/stat';
+import { PanelBuilder as TimeSeriesBuilder } from '@grafana/grafana-foundation-sdk/timeseries';
+import * as units from '@grafana/grafana-foundation-sdk/units';
+
+const DATASOURCE = { type: 'prometheus', uid: '$datasource' };
+
+const SELECTED = 'job=~"$job", instance=~"$instance"';
+// Health checks and the stylesheet never fail: with them in, the trouble of users would not show.
+const USER_REQUESTS = `${SELECTED}, endpoint!~"/healthz|/readyz|/style.css"`;
+
+const REQUESTS = `sum(rate(http_request_duration_seconds_count{${USER_REQUESTS}}[$__rate_interval]))`;
+const ERRORS = `sum(rate(http_request_duration_seconds_count{${USER_REQUESTS}, status_code=~"5.."}[$__rate_interval]))`;
+
+// The thresholds of prometheus/rules/alerts.yml.
+const MAX_ERROR_RATIO = 0.05;
+const MAX_P95_SECONDS = 0.3;
+const MAX_ACTIVE_USERS = 20;
+
+export function buildDashboard(): Dashboard {
+  const dashboard = new DashboardBuilder('Application')
+    .uid('application')
+    .description('Requests, errors, latency and saturation of the application.')
+    .tags(['application', 'prometheus', 'red'])
+    .timezone('browser')
+    .refresh('5s')
+    .time({ from: 'now-15m', to: 'now' })
+    .tooltip(DashboardCursorSync.Crosshair)
+    .readonly()
+    .withVariable(datasourceVariable())
+    .withVariable(jobVariable())
+    .withVariable(instanceVariable())
+    .annotation(firingAlertsAnnotation())
+
+    .withRow(new RowBuilder("The article's two metrics"))
+    .withPanel(requestsSinceStart())
+    .withPanel(requestRateByEndpoint())
+    .withPanel(activeUsers())
+
+    .withRow(new RowBuilder('Rate'))
+    .withPanel(requestRateByMethod())
+    .withPanel(requestRateByStatusCode())
+
+    .withRow(new RowBuilder('Errors'))
+    .withPanel(errorRatio())
+    .withPanel(errorRateByEndpoint())
+
+    .withRow(new RowBuilder('Duration'))
+    .withPanel(responseTime())
+    .withPanel(responseTimeByEndpoint())
+    .withPanel(responseTimeDistribution())
+
+    .withRow(new RowBuilder('Saturation'))
+    .withPanel(eventLoopLag())
+    .withPanel(cpu())
+    .withPanel(memory())
+    .withPanel(activeHandles())
+    .withPanel(fileDescriptors())
+
+    .withRow(new RowBuilder('Node.js process'))
+    .withPanel(heap())
+    .withPanel(garbageCollection())
+    .withPanel(buildInfo())
+    .withPanel(uptime())
+
+    .withRow(new RowBuilder('Alerts and targets'))
+    .withPanel(firingAlerts())
+    .withPanel(targetHealth())
+    .build();
+
+  // Grafana tells panels apart by id, and the builders set none.
+  for (const [index, panel] of (dashboard.panels ?? []).entries()) panel.id = index + 1;
+  return dashboard;
+}
+
+function datasourceVariable() {
+  return new DatasourceVariableBuilder('datasource')
+    .label('Data source')
+    .type('prometheus')
+    .current({ text: 'Prometheus', value: 'prometheus' });
+}
+
+// Taken from `up`, which is there for a target that is down, too.
+function jobVariable() {
+  return new QueryVariableBuilder('job')
+    .label('Job')
+    .datasource(DATASOURCE)
+    .query('label_values(up, job)')
+    .refresh(VariableRefresh.OnTimeRangeChanged)
+    .sort(VariableSort.AlphabeticalAsc)
+    .multi(true)
+    .includeAll(true)
+    .allValue('.+')
+    .current({ text: ['app'], value: ['app'] });
+}
+
+function instanceVariable() {
+  return new QueryVariableBuilder('instance')
+    .label('Instance')
+    .datasource(DATASOURCE)
+    .query('label_values(up{job=~"$job"}, instance)')
+    .refresh(VariableRefresh.OnTimeRangeChanged)
+    .sort(VariableSort.AlphabeticalAsc)
+    .multi(true)
+    .includeAll(true)
+    .allValue('.+')
+    .current({ text: ['All'], value: ['$__all'] });
+}
+
+function firingAlertsAnnotation() {
+  return new AnnotationQueryBuilder()
+    .name('Firing alerts')
+    .datasource(DATASOURCE)
+    .enable(true)
+    .iconColor('red')
+    .target(query('ALERTS{alertstate="firing", job=~"$job"}').refId('Anno'))
+    .titleFormat('{{alertname}}');
+}
+
+function requestsSinceStart() {
+  return stat('Requests since the start (django_http_requests_total)')
+    .description(
+      'The counter itself, added up over the replicas: one visit to /my-view adds 1. A restart sets it back to 0, which is why the other panels show rates.',
+    )
+    .unit(units.NoUnit)
+    .span(8)
+    .withTarget(
+      query(`sum by (endpoint) (django_http_requests_total{${SELECTED}})`, '{{endpoint}}'),
+    );
+}
+
+function requestRateByEndpoint() {
+  return timeSeries('Requests per second by endpoint')
+    .description(
+      'How fast the counter rises, health checks left out. A single visit is a short bump; a request that matches no route is `unmatched`.',
+    )
+    .unit(units.RequestsPerSecond)
+    .span(8)
+    .withTarget(
+      query(
+        `sum by (endpoint) (rate(django_http_requests_total{${USER_REQUESTS}}[$__rate_interval]))`,
+        '{{endpoint}}',
+      ),
+    );
+}
+
+function activeUsers() {
+  return withThreshold(timeSeries('Active users (django_active_users)'), MAX_ACTIVE_USERS)
+    .description(
+      'Visitors whose /my-view is being served at the moment of the scrape, on all replicas: open /my-view?seconds=10 to be one. Above the line ManyActiveUsers fires.',
+    )
+    .unit(units.NoUnit)
+    .decimals(0)
+    .legend(legend(['lastNotNull', 'max']))
+    .span(8)
+    .withTarget(query(`sum(django_active_users{${SELECTED}})`, 'active users'));
+}
+
+function requestRateByMethod() {
+  return timeSeries('Requests per second by method')
+    .description('HTTP methods of the requests, health checks left out; unusual ones are `other`.')
+    .unit(units.RequestsPerSecond)
+    .span(12)
+    .withTarget(
+      query(
+        `sum by (method) (rate(django_http_requests_total{${USER_REQUESTS}}[$__rate_interval]))`,
+        '{{method}}',
+      ),
+    );
+}
+
+function requestRateByStatusCode() {
+  return timeSeries('Requests per second by status code')
+    .description(
+      'How requests ended, health checks left out. 499 is a visitor who left before the answer.',
+    )
+    .unit(units.RequestsPerSecond)
+    .span(12)
+    .withTarget(
+      query(
+        `sum by (status_code) (rate(http_request_duration_seconds_count{${USER_REQUESTS}}[$__rate_interval]))`,
+        '{{status_code}}',
+      ),
+    );
+}
+
+function errorRatio() {
+  return (
+    withThreshold(timeSeries('Error ratio'), MAX_ERROR_RATIO)
+      .description(
+        'Share of the requests that were answered with a 5xx status. HighErrorRatio fires when it is above the line over 5 minutes.',
+      )
+      .unit(units.PercentUnit)
+      .span(12)
+      // Without requests the ratio would be 0/0: the errors, which are 0 then, stand in for it.
+      .withTarget(query(`${ERRORS} / (${REQUESTS} > 0) or ${ERRORS}`, '5xx'))
+  );
+}
+
+function errorRateByEndpoint() {
+  return timeSeries('Errors per second by endpoint')
+    .description(
+      'Answers with a 5xx status. /trigger-error/ fails on purpose; all others should stay at 0.',
+    )
+    .unit(units.RequestsPerSecond)
+    .span(12)
+    .withTarget(
+      query(
+        `sum by (endpoint) (rate(http_request_duration_seconds_count{${USER_REQUESTS}, status_code=~"5.."}[$__rate_interval]))`,
+        '{{endpoint}}',
+      ),
+    );
+}
+
+function responseTime() {
+  const quantile = (q: number) =>
+    `histogram_quantile(${q}, sum by (le) (rate(http_request_duration_seconds_bucket{${USER_REQUESTS}}[$__rate_interval])))`;
+
+  return withThreshold(timeSeries('Response time'), MAX_P95_SECONDS)
+    .description(
+      'Half of the requests are faster than p50, 95 % faster than p95. HighLatency fires when p95 is above the line over 5 minutes. Without requests there is no line.',
+    )
+    .unit(units.Seconds)
+    .span(12)
+    .targets([
+      query(quantile(0.5), 'p50').refId('A'),
+      query(quantile(0.95), 'p95').refId('B'),
+      query(quantile(0.99), 'p99').refId('C'),
+    ]);
+}
+
+function responseTimeByEndpoint() {
+  return withThreshold(timeSeries('Response time by endpoint (p95)'), MAX_P95_SECONDS)
+    .description('Which endpoint is slow: 95 % of its requests are faster than its line.')
+    .unit(units.Seconds)
+    .span(12)
+    .withTarget(
+      query(
+        `histogram_quantile(0.95, sum by (endpoint, le) (rate(http_request_duration_seconds_bucket{${USER_REQUESTS}}[$__rate_interval])))`,
+        '{{endpoint}}',
+      ),
+    );
+}
+
+function responseTimeDistribution() {
+  return new HeatmapBuilder()
+    .title('Distribution of response times')
+    .datasource(DATASOURCE)
+    .description(
+      'Requests per second in each bucket of the histogram: the stronger the colour, the more. Two bands are two kinds of requests, which a percentile hides.',
+    )
+    .unit(units.RequestsPerSecond)
+    .height(8)
+    .span(24)
+    .color(
+      new HeatmapColorOptionsBuilder()
+        .mode(HeatmapColorMode.Scheme)
+        .scheme('Oranges')
+        .scale(HeatmapColorScale.Exponential)
+        .exponent(0.5)
+        .steps(64),
+    )
+    .yAxis(new YAxisConfigBuilder().unit(units.Seconds))
+    .withTarget(
+      query(
+        `sum by (le) (rate(http_request_duration_seconds_bucket{${USER_REQUESTS}}[$__rate_interval]))`,
+        '{{le}}',
+      ).format(PromQueryFormat.Heatmap),
+    );
+}
+
+function eventLoopLag() {
+  return timeSeries('Event loop lag (p99)')
+    .description(
+      'How late timers run. It grows when code blocks the thread, and every request then waits as long.',
+    )
+    .unit(units.Seconds)
+    .span(8)
+    .withTarget(query(`nodejs_eventloop_lag_p99_seconds{${SELECTED}}`, '{{instance}}'));
+}
+
+function cpu() {
+  return timeSeries('CPU')
+    .description('100 % is one core. JavaScript runs on one thread and cannot use much more.')
+    .unit(units.PercentUnit)
+    .span(8)
+    .withTarget(
+      query(`rate(process_cpu_seconds_total{${SELECTED}}[$__rate_interval])`, '{{instance}}'),
+    );
+}
+
+function memory() {
+  return timeSeries('Memory')
+    .description(
+      "Resident memory: what counts against the container's limit. A steady climb is a leak.",
+    )
+    .unit(units.BytesIEC)
+    .span(8)
+    .withTarget(query(`process_resident_memory_bytes{${SELECTED}}`, '{{instance}}'));
+}
+
+function activeHandles() {
+  return timeSeries('Active handles by type')
+    .description('Sockets, servers and the like that are open. Sockets grow with connections.')
+    .unit(units.NoUnit)
+    .span(12)
+    .withTarget(query(`sum by (type) (nodejs_active_handles{${SELECTED}})`, '{{type}}'));
+}
+
+function fileDescriptors() {
+  return timeSeries('File descriptors in use')
+    .description('Share of the limit. At 100 % no connection and no file can be opened.')
+    .unit(units.PercentUnit)
+    .span(12)
+    .withTarget(
+      query(`process_open_fds{${SELECTED}} / process_max_fds{${SELECTED}}`, '{{instance}}'),
+    );
+}
+
+function heap() {
+  return timeSeries('Heap')
+    .description(
+      'JavaScript objects (used) and what V8 has reserved for them (total). A sawtooth is normal.',
+    )
+    .unit(units.BytesIEC)
+    .span(8)
+    .targets([
+      query(`nodejs_heap_size_used_bytes{${SELECTED}}`, '{{instance}} used').refId('A'),
+      query(`nodejs_heap_size_total_bytes{${SELECTED}}`, '{{instance}} total').refId('B'),
+    ]);
+}
+
+function garbageCollection() {
+  return timeSeries('Garbage collection')
+    .description('Share of the time spent on it, by kind. A rise together with the heap is a leak.')
+    .unit(units.PercentUnit)
+    .span(8)
+    .withTarget(
+      query(
+        `sum by (kind) (rate(nodejs_gc_duration_seconds_sum{${SELECTED}}[$__rate_interval]))`,
+        '{{kind}}',
+      ),
+    );
+}
+
+function buildInfo() {
+  return stat('Build')
+    .description('How many instances run which version. Two versions at once are a rollout.')
+    .unit(units.NoUnit)
+    .graphMode(BigValueGraphMode.None)
+    .span(4)
+    .withTarget(
+      query(
+        `count by (version, node_version) (app_build_info{${SELECTED}})`,
+        '{{version}} on Node.js {{node_version}}',
+      ),
+    );
+}
+
+function uptime() {
+  return stat('Uptime')
+    .description('Time since the start of each instance. One that keeps falling back to 0 crashes.')
+    .unit(units.DurationSeconds)
+    .decimals(0)
+    .graphMode(BigValueGraphMode.None)
+    .span(4)
+    .withTarget(query(`time() - process_start_time_seconds{${SELECTED}}`, '{{instance}}'));
+}
+
+function firingAlerts() {
+  return stat('Firing alerts')
+    .description('How many alerts are firing. Red marks on the graphs say when and which.')
+    .unit(units.NoUnit)
+    .colorMode(BigValueColorMode.Background)
+    .thresholds(thresholds('green', [1, 'red']))
+    .span(8)
+    .withTarget(query('count(ALERTS{alertstate="firing", job=~"$job"}) or vector(0)', 'firing'));
+}
+
+function targetHealth() {
+  return stat('Targets')
+    .description('Whether the last scrape of each target worked. Choose all jobs to see them all.')
+    .unit(units.NoUnit)
+    .colorMode(BigValueColorMode.Background)
+    .thresholds(thresholds('red', [1, 'green']))
+    .mappings([
+      { type: MappingType.ValueToText, options: { '0': { text: 'Down' }, '1': { text: 'Up' } } },
+    ])
+    .graphMode(BigValueGraphMode.None)
+    .span(16)
+    .withTarget(query(`up{${SELECTED}}`, '{{job}} {{instance}}'));
+}
+
+function query(expr: string, legendFormat = '') {
+  return new DataqueryBuilder()
+    .datasource(DATASOURCE)
+    .editorMode(QueryEditorMode.Code)
+    .range()
+    .refId('A')
+    .expr(expr)
+    .legendFormat(legendFormat);
+}
+
+function timeSeries(title: string) {
+  return new TimeSeriesBuilder()
+    .title(title)
+    .datasource(DATASOURCE)
+    .height(8)
+    .min(0)
+    .fillOpacity(10)
+    .legend(legend(['lastNotNull']))
+    .tooltip(
+      new VizTooltipOptionsBuilder().mode(TooltipDisplayMode.Multi).sort(SortOrder.Descending),
+    );
+}
+
+function stat(title: string) {
+  return new StatBuilder()
+    .title(title)
+    .datasource(DATASOURCE)
+    .height(8)
+    .textMode(BigValueTextMode.ValueAndName)
+    .reduceOptions(new ReduceDataOptionsBuilder().values(false).calcs(['lastNotNull']))
+    .thresholds(thresholds('blue'));
+}
+
+function legend(calcs: string[]) {
+  return new VizLegendOptionsBuilder()
+    .showLegend(true)
+    .displayMode(LegendDisplayMode.Table)
+    .placement(LegendPlacement.Bottom)
+    .calcs(calcs);
+}
+
+/** Draws the line from which an alert fires, and keeps it in sight when values are far below. */
+function withThreshold(panel: TimeSeriesBuilder, value: number) {
+  return panel
+    .thresholds(thresholds('green', [value, 'red']))
+    .thresholdsStyle(new GraphThresholdsStyleConfigBuilder().mode(GraphThresholdsStyleMode.Dashed))
+    .axisSoftMax(value * 1.2);
+}
+
+function thresholds(base: string, ...steps: [value: number, color: string][]) {
+  return new ThresholdsConfigBuilder()
+    .mode(ThresholdsMode.Absolute)
+    .steps([{ value: null, color: base }, ...steps.map(([value, color]) => ({ value, color }))]);
+}
