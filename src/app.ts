@@ -8,11 +8,13 @@ import drain from './plugins/drain.ts';
 import errorPages from './plugins/error-pages.ts';
 import requestMetrics from './plugins/request-metrics.ts';
 import sentry from './plugins/sentry.ts';
+import visitor from './plugins/visitor.ts';
 import health from './routes/health.ts';
 import home from './routes/home.ts';
 import myView from './routes/my-view.ts';
 import stylesheet from './routes/stylesheet.ts';
 import triggerError from './routes/trigger-error.ts';
+import { traceContextOf } from './trace-context.ts';
 
 const VIEWS = fileURLToPath(new URL('../views', import.meta.url));
 
@@ -28,13 +30,17 @@ export function buildApp({
 }) {
   const app = Fastify({
     logger,
+    // Every line of a request names its trace, beginning with the first.
+    childLoggerFactory: (logger, bindings, options, request) =>
+      logger.child({ ...bindings, trace_id: traceContextOf(request).traceId }, options),
     // Django's addresses end in a slash; visitors leave it out.
     routerOptions: { ignoreTrailingSlash: true },
   });
 
   app.register(drain);
-  app.register(sentry);
+  app.register(visitor, { config });
   app.register(requestMetrics, { metrics });
+  app.register(sentry, { config });
   app.register(fastifyView, { engine: { eta: new Eta() }, root: VIEWS });
   app.register(errorPages, { config });
 

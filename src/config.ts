@@ -7,10 +7,12 @@ export interface Config {
   HOST: string;
   METRICS_PORT: number;
   LOG_LEVEL: string;
+  COOKIE_SECRET: string;
   SENTRY_DSN: string;
   SENTRY_ENVIRONMENT: string;
   SENTRY_RELEASE: string;
   SENTRY_TRACES_SAMPLE_RATE: number;
+  SENTRY_MAX_TRACES_PER_SECOND: number;
   SENTRY_URL: string;
   SENTRY_EVENT_URL: string;
   SENTRY_LOGIN: string;
@@ -39,6 +41,8 @@ interface Setting {
   type: string;
   default: unknown;
   description: string;
+  /** Not to be repeated in messages. */
+  writeOnly?: boolean;
   [keyword: string]: unknown;
 }
 
@@ -53,6 +57,13 @@ const settings: Record<keyof Config, Setting> = {
     enum: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
     default: 'info',
     description: 'one of fatal, error, warn, info, debug, trace, silent',
+  },
+  COOKIE_SECRET: {
+    type: 'string',
+    writeOnly: true,
+    pattern: '^(.{32,})?$',
+    default: '',
+    description: 'at least 32 characters, or nothing for a new secret at every start',
   },
   SENTRY_DSN: {
     type: 'string',
@@ -79,6 +90,14 @@ const settings: Record<keyof Config, Setting> = {
     maximum: 1,
     default: 1,
     description: 'the share of requests to trace, 0 to 1',
+  },
+  // Every visit of a human is traced, and a flood of them costs no more than this.
+  SENTRY_MAX_TRACES_PER_SECOND: {
+    type: 'number',
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 10,
+    description: 'a number of traces, 1 to 1000000',
   },
   SENTRY_URL: link,
   SENTRY_EVENT_URL: {
@@ -115,10 +134,11 @@ export function readConfig(environment: NodeJS.ProcessEnv): Readonly<Config> {
     const mistakes = (error as { errors?: { instancePath: string }[] }).errors;
     if (!mistakes) throw error;
     const names = new Set(mistakes.map((mistake) => mistake.instancePath.slice(1) as keyof Config));
-    const lines = [...names].map(
-      (name) =>
-        `${name} is ${JSON.stringify(environment[name])}, but takes ${settings[name].description}.`,
-    );
+    const lines = [...names].map((name) => {
+      const { description, writeOnly } = settings[name];
+      const got = writeOnly ? 'a secret of another form' : JSON.stringify(environment[name]);
+      return `${name} is ${got}, but takes ${description}.`;
+    });
     throw new ConfigError(lines.join('\n'), { cause: error });
   }
 }

@@ -8,6 +8,7 @@ import {
   Registry,
 } from 'prom-client';
 import { version } from './config.ts';
+import { lostEvents } from './sentry-transport.ts';
 
 /**
  * Makes the application's metrics. Each application has a registry of its own and not the global
@@ -38,7 +39,23 @@ export function createMetrics() {
     labelNames: ['method', 'endpoint', 'status_code'],
     // 0.3 is the latency objective: an objective must be a bucket's bound to be measured exactly.
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5, 10],
+    // Each bucket names one request to look at: a point on the latency panel leads to its trace.
+    enableExemplars: true,
     registers,
+  });
+
+  new Counter({
+    name: 'sentry_events_lost_total',
+    help: 'Events and traces that did not reach the tracker',
+    labelNames: ['category', 'reason'],
+    registers,
+    collect() {
+      this.reset();
+      this.inc({ category: 'error', reason: 'network_error' }, 0);
+      for (const { category, reason, count } of lostEvents.values()) {
+        this.inc({ category, reason }, count);
+      }
+    },
   });
 
   new Gauge({

@@ -45,6 +45,7 @@ const mistakes: Record<string, string[]> = {
   SENTRY_ENVIRONMENT: ['', 'a/b', 'a b'],
   SENTRY_RELEASE: ['', 'a/b'],
   SENTRY_TRACES_SAMPLE_RATE: ['', 'all', '-0.1', '1.01'],
+  SENTRY_MAX_TRACES_PER_SECOND: ['', '0', 'many'],
   SENTRY_URL: ['localhost:9000'],
   SENTRY_EVENT_URL: ['http://localhost:9000/', '/{event_id}'],
   METRICS_URL: ['localhost'],
@@ -70,6 +71,12 @@ for (const [name, values] of Object.entries(mistakes)) {
     }
   });
 }
+
+test('a bad secret is refused by name, but not repeated', () => {
+  assert.throws(() => readConfig({ COOKIE_SECRET: 'too short' }), {
+    message: /^COOKIE_SECRET is a secret of another form, but takes at least 32 characters/,
+  });
+});
 
 test('a bad value stops the start with that line, exit code 1 and no stack', async () => {
   const server = spawnServer({ PORT: 'http', LOG_LEVEL: 'verbose' });

@@ -3,6 +3,7 @@ import type { FastifyError, FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
 import { eventUrl } from '../event-url.ts';
+import { traceContextOf } from '../trace-context.ts';
 
 /**
  * Answers errors with pages. The visitor of a 500 gets the ids to report, and never the error
@@ -10,7 +11,8 @@ import { eventUrl } from '../event-url.ts';
  */
 async function errorPages(app: FastifyInstance, { config }: { config: Config }) {
   app.setErrorHandler<FastifyError>((error, request, reply) => {
-    const statusCode = error.statusCode ?? 500;
+    // Anything can be thrown, also a string or null.
+    const statusCode = error?.statusCode ?? 500;
     if (statusCode < 500) {
       return reply.code(statusCode).view('client-error.eta', {
         title: `${statusCode} ${STATUS_CODES[statusCode] ?? ''}`,
@@ -18,12 +20,12 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
       });
     }
     request.log.error({ err: error }, 'request failed');
-    const eventId = request.sentry?.eventId;
+    const { eventId } = request;
     return reply.code(statusCode).view('server-error.eta', {
       title: `${statusCode} ${STATUS_CODES[statusCode] ?? ''}`,
       eventId,
       eventUrl: eventId && eventUrl(config.SENTRY_EVENT_URL, eventId),
-      traceId: request.sentry?.span.spanContext().traceId,
+      traceId: traceContextOf(request.raw).traceId,
       login: config.SENTRY_LOGIN,
     });
   });

@@ -2,6 +2,13 @@ import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Metrics } from '../metrics.ts';
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Names the trace or event that this request can be looked at in; null if there is none. */
+    exemplarLabels: Record<string, string> | null;
+  }
+}
+
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
 /** nginx's code for a client that hung up before its response was sent. */
@@ -25,7 +32,9 @@ async function requestMetrics(app: FastifyInstance, { metrics }: { metrics: Metr
     }
   });
 
-  app.addHook('onRequest', async (request, reply) => {
+  app.decorateRequest('exemplarLabels', null);
+
+  app.addHook('onRequest', (request, reply, done) => {
     const method = METHODS.has(request.method) ? request.method : 'other';
     const endpoint = request.routeOptions.url ?? 'unmatched';
     requestCount.inc({ method, endpoint });
@@ -34,11 +43,13 @@ async function requestMetrics(app: FastifyInstance, { metrics }: { metrics: Metr
     // "close" comes once for every request, also for one that the client gave up.
     reply.raw.once('close', () => {
       const status_code = reply.raw.writableFinished ? reply.statusCode : CLIENT_CLOSED_REQUEST;
-      requestDuration.observe(
-        { method, endpoint, status_code },
-        (performance.now() - start) / 1000,
-      );
+      requestDuration.observe({
+        labels: { method, endpoint, status_code },
+        value: (performance.now() - start) / 1000,
+        ...(request.exemplarLabels && { exemplarLabels: request.exemplarLabels }),
+      });
     });
+    done();
   });
 }
 

@@ -2,13 +2,15 @@ import * as Sentry from '@sentry/node';
 import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config.ts';
 import { guide } from '../guide.ts';
+import { welcome } from '../plugins/visitor.ts';
 
 /** The guide: every step of the article, and what is switched on at the moment. */
 export default async function home(app: FastifyInstance, { config }: { config: Config }) {
   const sections = guide(config);
 
-  app.get('/', async (_request, reply) =>
-    reply.view('home.eta', {
+  app.get('/', async (request, reply) => {
+    welcome(request, reply);
+    return reply.view('home.eta', {
       title: 'The article, step by step',
       sections,
       config,
@@ -20,6 +22,6 @@ export default async function home(app: FastifyInstance, { config }: { config: C
         { name: 'Alertmanager', url: config.ALERTMANAGER_URL },
         { name: 'Mailbox', url: config.MAILDEV_URL },
       ],
-    }),
-  );
+    });
+  });
 }

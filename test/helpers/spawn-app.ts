@@ -13,8 +13,12 @@ export interface LogLine {
  * Starts the built application as `npm start` does, on free ports, and waits until it listens.
  * It is killed when the test ends.
  */
-export async function spawnApp(t: TestContext, environment: Record<string, string> = {}) {
-  const child = spawnServer({ PORT: '0', METRICS_PORT: '0', ...environment });
+export async function spawnApp(
+  t: TestContext,
+  environment: Record<string, string> = {},
+  server = 'dist/server.js',
+) {
+  const child = spawnServer({ PORT: '0', METRICS_PORT: '0', ...environment }, server);
   t.after(() => child.kill('SIGKILL'));
 
   const log: LogLine[] = [];
@@ -60,10 +64,10 @@ export async function spawnApp(t: TestContext, environment: Record<string, strin
 }
 
 /** The same command as "start" in package.json, without npm between the test and the process. */
-export function spawnServer(environment: Record<string, string>) {
+export function spawnServer(environment: Record<string, string>, server = 'dist/server.js') {
   return spawn(
     process.execPath,
-    ['--enable-source-maps', '--import', './dist/instrument.js', 'dist/server.js'],
+    ['--enable-source-maps', '--import', './dist/instrument.js', server],
     { env: { PATH: process.env.PATH, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] },
   );
 }

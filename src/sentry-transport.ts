@@ -1,0 +1,75 @@
+import * as http from 'node:http';
+import * as https from 'node:https';
+import * as Sentry from '@sentry/node';
+
+type NodeTransportOptions = Parameters<typeof Sentry.makeNodeTransport>[0];
+type HttpModule = NonNullable<NodeTransportOptions['httpModule']>;
+type Transport = ReturnType<typeof Sentry.makeNodeTransport>;
+type Envelope = Parameters<Transport['send']>[0];
+
+/** Milliseconds without an answer after which a tracker counts as not reached. */
+const ANSWER_TIMEOUT = 5_000;
+
+/**
+ * How many events may wait to be sent, at some tens of kilobytes each. The SDK's own 64 lose events
+ * when a few hundred requests fail at once.
+ */
+export const transportOptions = { bufferSize: 1000 };
+
+/** What did not reach the tracker since the start, by its kind and the reason. */
+export const lostEvents = new Map<string, { category: string; reason: string; count: number }>();
+
+function lose(category: string, reason: string, count: number): void {
+  const key = `${category} ${reason}`;
+  const lost = lostEvents.get(key) ?? { category, reason, count: 0 };
+  lost.count += count;
+  lostEvents.set(key, lost);
+}
+
+/**
+ * The SDK's transport, which accounts for every event: one that is not delivered is counted with
+ * the reason. It gives up on a tracker that takes a request and never answers; the SDK's waits for
+ * ever, until all of its sockets do.
+ */
+export function makeAccountingTransport(options: NodeTransportOptions): Transport {
+  const nativeModule = (options.url.startsWith('https:') ? https : http) as HttpModule;
+  const httpModule: HttpModule = {
+    request(...parameters) {
+      const request = nativeModule.request(...parameters);
+      return request.setTimeout(ANSWER_TIMEOUT, () => {
+        request.destroy(new Error(`no answer in ${ANSWER_TIMEOUT} ms`));
+      });
+    },
+  };
+  const transport = Sentry.makeNodeTransport({ ...options, httpModule });
+
+  return {
+    ...transport,
+    async send(envelope) {
+      countReported(envelope);
+      const response = await transport.send(envelope);
+      const { statusCode = 200 } = response;
+      // The SDK reports the 413 itself.
+      if (statusCode >= 400 && statusCode !== 413) countRefused(envelope, `http_${statusCode}`);
+      return response;
+    },
+  };
+}
+
+/** The SDK's own account of what it dropped: https://develop.sentry.dev/sdk/telemetry/client-reports/ */
+function countReported([, items]: Envelope): void {
+  for (const [{ type }, payload] of items) {
+    if (type !== 'client_report') continue;
+    const { discarded_events } = payload as {
+      discarded_events: { reason: string; category: string; quantity: number }[];
+    };
+    for (const { reason, category, quantity } of discarded_events) lose(category, reason, quantity);
+  }
+}
+
+function countRefused([, items]: Envelope, reason: string): void {
+  for (const [{ type }] of items) {
+    if (type === 'event') lose('error', reason, 1);
+    if (type === 'transaction') lose('transaction', reason, 1);
+  }
+}

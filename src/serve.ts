@@ -1,0 +1,51 @@
+import * as Sentry from '@sentry/node';
+import closeWithGrace from 'close-with-grace';
+import type { FastifyInstance } from 'fastify';
+import type { Config } from './config.ts';
+import type { Metrics } from './metrics.ts';
+import { buildMetricsServer } from './metrics-server.ts';
+
+/** Milliseconds to drain requests and send the last events. Container engines give 10 seconds. */
+const GRACE_PERIOD = 8_000;
+const SENTRY_FLUSH_TIMEOUT = 2_000;
+
+/**
+ * Listens until a signal or an unexpected error ends the process: with exit code 0 after SIGTERM
+ * and SIGINT, with 1 after an error or if a port cannot be opened.
+ */
+export async function serve(app: FastifyInstance, metrics: Metrics, config: Config): Promise<void> {
+  const metricsServer = buildMetricsServer(metrics);
+
+  closeWithGrace({ delay: GRACE_PERIOD, logger: app.log }, async ({ signal, err }) => {
+    if (err) app.log.fatal({ err }, 'unexpected error, stopping');
+    else app.log.info({ signal }, 'stopping');
+    await app.close();
+    await metricsServer.close();
+    // The last thing: requests that were drained just now may have failed, too.
+    await Sentry.close(SENTRY_FLUSH_TIMEOUT);
+  });
+
+  if (Sentry.isEnabled()) {
+    app.log.info(
+      `Sentry is on: environment ${config.SENTRY_ENVIRONMENT}, release ${config.SENTRY_RELEASE}`,
+    );
+  } else {
+    app.log.warn('Sentry is off: errors are only logged. Set SENTRY_DSN to turn it on');
+  }
+
+  await app.ready();
+  await listen(app, config, 'PORT');
+  app.log.info(`Metrics at ${await listen(metricsServer, config, 'METRICS_PORT')}/metrics`);
+
+  async function listen(server: FastifyInstance, config: Config, port: 'PORT' | 'METRICS_PORT') {
+    try {
+      return await server.listen({ host: config.HOST, port: config[port] });
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      const reason =
+        code === 'EADDRINUSE' ? `that port is in use. Set ${port} to another` : message;
+      app.log.fatal(`${port} is ${config[port]} on ${config.HOST}, but ${reason}.`);
+      process.exit(1);
+    }
+  }
+}

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { startEnvelopeSink } from './helpers/envelope-sink.ts';
+import { spawnApp } from './helpers/spawn-app.ts';
+
+const FAILING_SERVER = 'test/fixtures/failing-server.js';
+
+const messages = (events: { exception: { values: { value: string }[] } }[]) =>
+  events.map((event) => event.exception.values.at(-1)?.value);
+
+for (const tracesPerRequest of ['1', '0']) {
+  test(`an error is captured once wherever it is thrown (trace rate ${tracesPerRequest})`, async (t) => {
+    const sink = await startEnvelopeSink(t);
+    const app = await spawnApp(
+      t,
+      {
+        SENTRY_DSN: sink.dsn,
+        SENTRY_TRACES_SAMPLE_RATE: tracesPerRequest,
+        SENTRY_MAX_TRACES_PER_SECOND: '1000',
+      },
+      FAILING_SERVER,
+    );
+
+    const places = [
+      'handler',
+      'async-handler',
+      'string',
+      'cause',
+      'onRequest',
+      'preParsing',
+      'preValidation',
+      'preHandler',
+      'preSerialization',
+      'onSend',
+    ];
+    for (const place of places) {
+      const response = await app.get(`/fail/${place}`);
+      assert.equal(response.status, 500, place);
+      assert.match(await response.text(), /id="event-id"/, place);
+    }
+    const body = { method: 'POST', body: '{}', headers: { 'content-type': 'application/json' } };
+    assert.equal((await app.get('/fail/after-body', body)).status, 500);
+    assert.equal((await app.get('/fail/view')).status, 500);
+    assert.equal((await app.get('/fail/client-error')).status, 422);
+    assert.equal((await app.get('/my-view?seconds=no')).status, 400);
+    assert.equal((await app.get('/no/such/page')).status, 404);
+    assert.equal(await app.stop(), 0);
+
+    const events = sink.items('event');
+    const seen = messages(events).map((message) =>
+      message?.includes('no-such-view') ? 'view' : message,
+    );
+    assert.deepEqual(seen.sort(), [...places, 'after-body', 'view'].sort());
+    for (const event of events) {
+      assert.match(event.request.url, /\/fail\/[\w-]+$/);
+      assert.equal(
+        event.transaction,
+        `${event.request.method} ${new URL(event.request.url).pathname}`,
+      );
+      assert.match(event.tags.request_id, /^req-/);
+    }
+    const withCause = events.find((event) => event.exception.values.length === 2);
+    assert.deepEqual(
+      withCause.exception.values.map(({ value }: { value: string }) => value),
+      ['the cause', 'cause'],
+    );
+  });
+}
+
+for (const what of ['exception', 'rejection']) {
+  test(`an ${what} outside of any request is delivered, and ends the process with 1`, async (t) => {
+    const sink = await startEnvelopeSink(t);
+    const app = await spawnApp(t, { SENTRY_DSN: sink.dsn }, FAILING_SERVER);
+    const exit = once(app.child, 'exit');
+    await app.get(`/fail/outside/${what}`).catch(() => {});
+    assert.deepEqual(await exit, [1, null]);
+    assert.deepEqual(messages(sink.items('event')), [what]);
+    assert.ok(app.log.some(({ level, msg }) => level === 60 && msg.startsWith('unexpected error')));
+  });
+}
