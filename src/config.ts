@@ -100,12 +100,7 @@ const settings: Record<keyof Config, Setting> = {
     description: 'a number of traces, 1 to 1000000',
   },
   SENTRY_URL: link,
-  SENTRY_EVENT_URL: {
-    type: 'string',
-    pattern: '^(https?://\\S*\\{event_(id|uuid)\\}\\S*)?$',
-    default: '',
-    description: 'an address with {event_id} or {event_uuid} in it, or nothing for no link',
-  },
+  SENTRY_EVENT_URL: link,
   SENTRY_LOGIN: { type: 'string', default: '', description: "the demo tracker's email:password" },
   METRICS_URL: link,
   PROMETHEUS_URL: link,

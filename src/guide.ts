@@ -93,6 +93,39 @@ export function guide(config: Config): { title: string; steps: Step[] }[] {
         },
       ],
     },
+    {
+      title: 'What else there is',
+      steps: [
+        {
+          title: 'Group similar errors',
+          file: 'src/routes/trigger-error.ts',
+          text: 'The same error from the same place is one issue with many events. Another error is an issue of its own.',
+          actions: [
+            { label: 'The same error again', url: '/trigger-error/' },
+            { label: 'Another error', url: '/trigger-error/other/?seconds=0.5' },
+          ],
+          results: [{ label: 'The issues in the tracker', url: config.SENTRY_URL }],
+        },
+        {
+          title: 'Know what led to an error, and whom it met',
+          file: 'src/plugins/visitor.ts',
+          text: 'An event holds the breadcrumbs of its request, and a random number that tells visitors apart without saying who they are. Nothing else about a visitor leaves the application.',
+          results: [{ label: 'The issues in the tracker', url: config.SENTRY_URL }],
+        },
+        {
+          title: 'Track performance',
+          file: 'src/plugins/sentry.ts',
+          text: 'Each traced request is a transaction, with a span for the work of its page. Sentry and "npm run demo" show them; Bugsink keeps errors only.',
+          actions: [{ label: 'A page that works for a second', url: '/my-view?seconds=1' }],
+          results: [],
+        },
+        {
+          title: 'Be told',
+          text: 'Bugsink and Alertmanager mail. Slack, Jira and GitHub are integrations of a Sentry organization, set up in its settings; here nothing changes but SENTRY_DSN.',
+          results: [mailbox],
+        },
+      ],
+    },
   ];
 
   for (const step of sections.flatMap(({ steps }) => steps)) {

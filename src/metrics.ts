@@ -7,14 +7,14 @@ import {
   type OpenMetricsContentType,
   Registry,
 } from 'prom-client';
-import { version } from './config.ts';
+import { type Config, version } from './config.ts';
 import { lostEvents } from './sentry-transport.ts';
 
 /**
  * Makes the application's metrics. Each application has a registry of its own and not the global
  * one, so that two in one process (in tests, for example) do not count into each other.
  */
-export function createMetrics() {
+export function createMetrics(config: Config) {
   const registry = new Registry<OpenMetricsContentType>();
   registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
   const registers = [registry];
@@ -64,6 +64,20 @@ export function createMetrics() {
     labelNames: ['version', 'node_version'],
     registers,
   }).set({ version, node_version: process.version }, 1);
+
+  if (config.SENTRY_DSN) {
+    const labels = {
+      url: config.SENTRY_URL,
+      environment: config.SENTRY_ENVIRONMENT,
+      release: config.SENTRY_RELEASE,
+    };
+    new Gauge({
+      name: 'sentry_info',
+      help: 'Always 1; the labels say where events go. Dashboards take their links from it',
+      labelNames: Object.keys(labels),
+      registers,
+    }).set(labels, 1);
+  }
 
   return { registry, requestCount, activeUsers, requestDuration };
 }

@@ -4,6 +4,6 @@ import { loggerOptions } from './logger.ts';
 import { createMetrics } from './metrics.ts';
 import { serve } from './serve.ts';
 
-const metrics = createMetrics();
+const metrics = createMetrics(config);
 const app = buildApp({ config, metrics, logger: loggerOptions(config.LOG_LEVEL) });
 await serve(app, metrics, config);

@@ -47,7 +47,7 @@ const mistakes: Record<string, string[]> = {
   SENTRY_TRACES_SAMPLE_RATE: ['', 'all', '-0.1', '1.01'],
   SENTRY_MAX_TRACES_PER_SECOND: ['', '0', 'many'],
   SENTRY_URL: ['localhost:9000'],
-  SENTRY_EVENT_URL: ['http://localhost:9000/', '/{event_id}'],
+  SENTRY_EVENT_URL: ['/issues/event/'],
   METRICS_URL: ['localhost'],
   PROMETHEUS_URL: ['localhost:9090'],
   GRAFANA_URL: ['javascript:alert(1)'],

@@ -5,14 +5,14 @@ import { prometheusQuery } from '../src/prometheus-query.ts';
 
 const eventId = '87550a8e13364becbb42d9fb78987614';
 
-test('the link to an event has its id as the tracker writes it', () => {
+test('the link to an event has its id with dashes', () => {
   assert.equal(
-    eventUrl('http://localhost:9000/issues/event/{event_uuid}/', eventId),
-    'http://localhost:9000/issues/event/87550a8e-1336-4bec-bb42-d9fb78987614/',
+    eventUrl('http://localhost:9000/issues/event/', eventId),
+    'http://localhost:9000/issues/event/87550a8e-1336-4bec-bb42-d9fb78987614',
   );
   assert.equal(
-    eventUrl('https://example.sentry.io/issues/?query={event_id}', eventId),
-    `https://example.sentry.io/issues/?query=${eventId}`,
+    eventUrl('https://example.sentry.io/issues/?query=', eventId),
+    'https://example.sentry.io/issues/?query=87550a8e-1336-4bec-bb42-d9fb78987614',
   );
   assert.equal(eventUrl('', eventId), '');
 });
