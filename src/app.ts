@@ -7,6 +7,7 @@ import type { Metrics } from './metrics.ts';
 import drain from './plugins/drain.ts';
 import errorPages from './plugins/error-pages.ts';
 import requestMetrics from './plugins/request-metrics.ts';
+import security from './plugins/security.ts';
 import sentry from './plugins/sentry.ts';
 import visitor from './plugins/visitor.ts';
 import health from './routes/health.ts';
@@ -35,17 +36,25 @@ export function buildApp({
       logger.child({ ...bindings, trace_id: traceContextOf(request).traceId }, options),
     // Django's addresses end in a slash; visitors leave it out.
     routerOptions: { ignoreTrailingSlash: true },
+    // A client that sends slowly, or much, or nothing, does not hold a connection for long. The
+    // slowest page takes 10 seconds, and no page takes a body.
+    requestTimeout: 10_000,
+    connectionTimeout: 20_000,
+    keepAliveTimeout: 20_000,
+    http: { headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
+    bodyLimit: 16 * 1024,
   });
 
   app.register(drain);
   app.register(visitor, { config });
   app.register(requestMetrics, { metrics });
   app.register(sentry, { config });
+  app.register(security, { config });
   app.register(fastifyView, { engine: { eta: new Eta() }, root: VIEWS });
   app.register(errorPages, { config });
 
   app.register(home, { config });
-  app.register(triggerError);
+  app.register(triggerError, { config });
   app.register(myView, { config, metrics });
   app.register(health);
   app.register(stylesheet, { views: VIEWS });

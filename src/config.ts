@@ -6,6 +6,8 @@ export interface Config {
   PORT: number;
   HOST: string;
   METRICS_PORT: number;
+  ALLOWED_HOSTS: string;
+  ERRORS_PER_SECOND: number;
   LOG_LEVEL: string;
   COOKIE_SECRET: string;
   SENTRY_DSN: string;
@@ -52,6 +54,19 @@ const settings: Record<keyof Config, Setting> = {
   // Only this machine can connect unless the operator says otherwise; the container image does.
   HOST: { type: 'string', minLength: 1, default: '127.0.0.1', description: 'an address to bind' },
   METRICS_PORT: { ...port, default: 9464 },
+  ALLOWED_HOSTS: {
+    type: 'string',
+    pattern: '^[^\\s,]+(,[^\\s,]+)*$',
+    default: 'localhost,127.0.0.1,[::1]',
+    description: 'host names without ports, separated by commas, or * for any',
+  },
+  ERRORS_PER_SECOND: {
+    type: 'integer',
+    minimum: 1,
+    maximum: 1_000_000,
+    default: 50,
+    description: 'how many errors a client may trigger in a second, 1 to 1000000',
+  },
   LOG_LEVEL: {
     type: 'string',
     enum: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],

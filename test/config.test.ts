@@ -40,6 +40,8 @@ const mistakes: Record<string, string[]> = {
   PORT: ['', 'http', '-1', '65536', '80.5'],
   METRICS_PORT: ['', 'none', '70000'],
   HOST: [''],
+  ALLOWED_HOSTS: ['', 'a, b'],
+  ERRORS_PER_SECOND: ['', '0', '1.5'],
   LOG_LEVEL: ['', 'verbose'],
   SENTRY_DSN: ['sentry.io', 'https://example.com/1', 'https://key@example.com/', 'ftp://k@h/1'],
   SENTRY_ENVIRONMENT: ['', 'a/b', 'a b'],

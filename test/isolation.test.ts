@@ -12,6 +12,7 @@ for (const rate of ['1', '0']) {
       SENTRY_DSN: sink.dsn,
       SENTRY_TRACES_SAMPLE_RATE: rate,
       SENTRY_MAX_TRACES_PER_SECOND: '1000',
+      ERRORS_PER_SECOND: '1000',
     });
 
     const visits = Array.from({ length: 200 }, async (_, n) => {

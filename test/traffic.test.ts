@@ -19,7 +19,7 @@ function spawnTraffic(environment: Record<string, string>) {
 }
 
 test('the traffic reaches every kind of page, with the share of errors that was set', async (t) => {
-  const app = await spawnApp(t, { LOG_LEVEL: 'info' });
+  const app = await spawnApp(t, { ERRORS_PER_SECOND: '1000' });
   const { traffic, output } = spawnTraffic({
     TRAFFIC_URL: app.url,
     TRAFFIC_RATE: '200',

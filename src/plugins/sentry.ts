@@ -3,6 +3,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
 import { eventUuid } from '../event-url.ts';
+import { PROBES } from '../routes/health.ts';
 import { traceContextOf } from '../trace-context.ts';
 
 declare module 'fastify' {
@@ -16,8 +17,8 @@ declare module 'fastify' {
   }
 }
 
-/** Routes that are asked for by machines, or along with a page: a trace of them tells nothing. */
-const UNTRACED_ROUTES = new Set(['/healthz', '/readyz', '/style.css']);
+/** Asked for by machines, or along with a page: a trace of them tells nothing. */
+const UNTRACED_ROUTES = new Set([...PROBES, '/style.css']);
 
 /**
  * The article's `DjangoIntegration()`: every response names its trace, and every error that would

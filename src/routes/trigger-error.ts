@@ -1,9 +1,15 @@
 import type { FastifyInstance } from 'fastify';
+import type { Config } from '../config.ts';
 import { type WorkQuery, workQuerystring, yourCode } from '../work.ts';
 
 /** The article's `trigger_error` view: an error to see in the tracker, and another to tell apart. */
-export default async function triggerError(app: FastifyInstance) {
-  app.get('/trigger-error/', async (_request, reply) => {
+export default async function triggerError(
+  app: FastifyInstance,
+  { config: { ERRORS_PER_SECOND } }: { config: Config },
+) {
+  const config = { rateLimit: { max: ERRORS_PER_SECOND, timeWindow: '1 second' } };
+
+  app.get('/trigger-error/', { config }, async (_request, reply) => {
     // 1 / 0 is Infinity in JavaScript; only integers of type bigint refuse to be divided by zero.
     const divisionByZero = 1n / 0n;
     return reply.view('my-view.eta', { divisionByZero });
@@ -11,7 +17,7 @@ export default async function triggerError(app: FastifyInstance) {
 
   app.get<{ Querystring: WorkQuery }>(
     '/trigger-error/other/',
-    { schema: { querystring: workQuerystring } },
+    { config, schema: { querystring: workQuerystring } },
     async (request, reply) => {
       await yourCode(request);
       return reply.view('my-view.eta', JSON.parse('This is not JSON.'));
