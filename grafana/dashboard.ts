@@ -1,6 +1,6 @@
 /**
  * The application's dashboard: the article's two metrics, then rate, errors and duration of the
- * requests, saturation, the process, alerts. `npm run dashboards` writes it to
+ * requests, the objectives, saturation, the process, alerts. `npm run dashboards` writes it to
  * dashboards/application.json, which Grafana loads.
  */
 import {
@@ -46,6 +46,7 @@ import {
 import { PanelBuilder as StatBuilder } from '@grafana/grafana-foundation-sdk/stat';
 import { PanelBuilder as TimeSeriesBuilder } from '@grafana/grafana-foundation-sdk/timeseries';
 import * as units from '@grafana/grafana-foundation-sdk/units';
+import { alertThreshold } from './alert-threshold.ts';
 
 const DATASOURCE = { type: 'prometheus', uid: '$datasource' };
 
@@ -56,10 +57,8 @@ const USER_REQUESTS = `${SELECTED}, endpoint!~"/healthz|/readyz|/style.css"`;
 const REQUESTS = `sum(rate(http_request_duration_seconds_count{${USER_REQUESTS}}[$__rate_interval]))`;
 const ERRORS = `sum(rate(http_request_duration_seconds_count{${USER_REQUESTS}, status_code=~"5.."}[$__rate_interval]))`;
 
-// The thresholds of prometheus/rules/alerts.yml.
-const MAX_ERROR_RATIO = 0.05;
-const MAX_P95_SECONDS = 0.3;
-const MAX_ACTIVE_USERS = 20;
+// Recorded series are per job: they are the sum of its instances.
+const BURN_RATE = 'job_objective:error_budget_burn';
 
 export function buildDashboard(): Dashboard {
   const dashboard = new DashboardBuilder('Application')
@@ -93,6 +92,10 @@ export function buildDashboard(): Dashboard {
     .withPanel(responseTime())
     .withPanel(responseTimeByEndpoint())
     .withPanel(responseTimeDistribution())
+
+    .withRow(new RowBuilder('Objectives'))
+    .withPanel(errorBudgetLeft())
+    .withPanel(errorBudgetBurn())
 
     .withRow(new RowBuilder('Saturation'))
     .withPanel(eventLoopLag())
@@ -189,7 +192,10 @@ function requestRateByEndpoint() {
 }
 
 function activeUsers() {
-  return withThreshold(timeSeries('Active users (django_active_users)'), MAX_ACTIVE_USERS)
+  return withThreshold(
+    timeSeries('Active users (django_active_users)'),
+    alertThreshold('ManyActiveUsers'),
+  )
     .description(
       'Visitors whose /my-view is being served at the moment of the scrape, on all replicas: open /my-view?seconds=10 to be one. Above the line ManyActiveUsers fires.',
     )
@@ -230,7 +236,7 @@ function requestRateByStatusCode() {
 
 function errorRatio() {
   return (
-    withThreshold(timeSeries('Error ratio'), MAX_ERROR_RATIO)
+    withThreshold(timeSeries('Error ratio'), alertThreshold('HighErrorRatio'))
       .description(
         'Share of the requests that were answered with a 5xx status. HighErrorRatio fires when it is above the line over 5 minutes.',
       )
@@ -260,7 +266,7 @@ function responseTime() {
   const quantile = (q: number) =>
     `histogram_quantile(${q}, sum by (le) (rate(http_request_duration_seconds_bucket{${USER_REQUESTS}}[$__rate_interval])))`;
 
-  return withThreshold(timeSeries('Response time'), MAX_P95_SECONDS)
+  return withThreshold(timeSeries('Response time'), alertThreshold('HighLatency'))
     .description(
       'Half of the requests are faster than p50, 95 % faster than p95. HighLatency fires when p95 is above the line over 5 minutes. Without requests there is no line.',
     )
@@ -274,7 +280,7 @@ function responseTime() {
 }
 
 function responseTimeByEndpoint() {
-  return withThreshold(timeSeries('Response time by endpoint (p95)'), MAX_P95_SECONDS)
+  return withThreshold(timeSeries('Response time by endpoint (p95)'), alertThreshold('HighLatency'))
     .description('Which endpoint is slow: 95 % of its requests are faster than its line.')
     .unit(units.Seconds)
     .span(12)
@@ -311,6 +317,35 @@ function responseTimeDistribution() {
         '{{le}}',
       ).format(PromQueryFormat.Heatmap),
     );
+}
+
+function errorBudgetLeft() {
+  return stat('Error budget left (3 days)')
+    .description(
+      'How much of what the objectives let fail in 3 days has not failed: 99.5 % of the requests without a 5xx status (availability), 95 % within 300 ms (latency). Below 0 the objective is missed.',
+    )
+    .unit(units.PercentUnit)
+    .decimals(0)
+    .thresholds(thresholds('red', [0, 'orange'], [0.25, 'green']))
+    .span(8)
+    .withTarget(
+      query(`1 - (${orZero(`${BURN_RATE}:rate3d{job=~"$job"}`)})`, '{{job}} {{objective}}'),
+    );
+}
+
+function errorBudgetBurn() {
+  return withThreshold(timeSeries('Burn rate (1 hour)'), alertThreshold('ErrorBudgetBurn'))
+    .description(
+      'How fast the error budget is spent: at 1 it lasts exactly as long as it should. ErrorBudgetBurn pages when it is above the line over 1 hour and over 5 minutes; its other windows are lower and longer.',
+    )
+    .unit(units.NoUnit)
+    .span(16)
+    .withTarget(query(orZero(`${BURN_RATE}:rate1h{job=~"$job"}`), '{{job}} {{objective}}'));
+}
+
+/** Without requests a burn rate is 0/0: the bad requests, which are 0 then, stand in for it. */
+function orZero(burnRate: string) {
+  return `${burnRate} >= 0 or job_objective:http_requests_bad:rate5m{job=~"$job"}`;
 }
 
 function eventLoopLag() {
