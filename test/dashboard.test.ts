@@ -1,10 +1,138 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { parse } from 'yaml';
 import { buildDashboard } from '../grafana/dashboard.ts';
+import { eventually } from './helpers/eventually.ts';
+import { assertExported, visitedApp } from './helpers/exposition.ts';
+import { selectorsOf } from './helpers/promql.ts';
+import { rules } from './helpers/rules.ts';
+
+interface Panel {
+  id: number;
+  type: string;
+  title: string;
+  description?: string;
+  datasource?: object;
+  gridPos: { x: number; y: number; w: number; h: number };
+  fieldConfig: { defaults: { unit?: string } };
+  targets: { expr: string; datasource: object }[];
+}
+
+const committed = readFileSync('grafana/dashboards/application.json', 'utf8');
+const dashboard = JSON.parse(committed);
+// Rows are headings: they have no data.
+const panels: Panel[] = dashboard.panels.filter(({ type }: Panel) => type !== 'row');
+const variables: { name: string; type: string; query: string; datasource: object }[] =
+  dashboard.templating.list;
+
+const queries = [
+  ...panels.flatMap(({ title, targets }) => targets.map(({ expr }) => ({ title, expr }))),
+  ...dashboard.annotations.list.map(
+    ({ name, target }: { name: string; target: Panel['targets'][0] }) => ({
+      title: name,
+      expr: target.expr,
+    }),
+  ),
+];
+const selectors = () =>
+  queries.flatMap(({ title, expr }) =>
+    selectorsOf(expr).map((selector) => ({ title, ...selector })),
+  );
+
+const recorded = rules.flatMap(({ record }) => record ?? []);
+
+/** Metrics that Prometheus itself makes. */
+const SYNTHETIC = ['up', 'ALERTS'];
+
+/** Metrics that are not of one instance, and why. */
+const OF_NO_INSTANCE = new Map([
+  ['ALERTS', 'an alert on a whole job has no instance'],
+  ...recorded.map((name) => [name, 'it is recorded for a whole job'] as const),
+]);
 
 test('the committed dashboard is what its source generates', () => {
-  const committed = readFileSync('grafana/dashboards/application.json', 'utf8');
   const generated = `${JSON.stringify(buildDashboard(), null, 2)}\n`;
   assert.equal(committed, generated, 'run "npm run dashboards" and commit the result');
 });
+
+test('every panel has a title, a description, a unit and a query', () => {
+  assert.ok(panels.length > 0);
+  assert.equal(new Set(panels.map(({ title }) => title)).size, panels.length, 'titles differ');
+  for (const { title, description, fieldConfig, targets } of panels) {
+    assert.ok(title);
+    assert.match(description ?? '', /\.$/, `description of ${title}`);
+    assert.ok(fieldConfig.defaults.unit, `unit of ${title}`);
+    assert.ok(targets.length > 0, `query of ${title}`);
+  }
+});
+
+test('panels do not overlap, and fit into 24 columns', () => {
+  const boxes: Panel[] = dashboard.panels;
+  assert.equal(new Set(boxes.map(({ id }) => id)).size, boxes.length, 'ids differ');
+  for (const [index, { title, gridPos: a }] of boxes.entries()) {
+    assert.ok(a.x >= 0 && a.x + a.w <= 24, `${title} fits`);
+    for (const { title: other, gridPos: b } of boxes.slice(index + 1)) {
+      const apart = a.x + a.w <= b.x || b.x + b.w <= a.x || a.y + a.h <= b.y || b.y + b.h <= a.y;
+      assert.ok(apart, `${title} and ${other} do not overlap`);
+    }
+  }
+});
+
+test('nobody can edit the dashboard in the browser and lose the edit', () => {
+  assert.equal(dashboard.editable, false);
+  for (const provider of provisioned('dashboards/application.yml').providers) {
+    assert.equal(provider.allowUiUpdates, false);
+  }
+});
+
+test('everything is asked of the provisioned data source, through the variable', () => {
+  const { uid, type } = provisioned('datasources/prometheus.yml').datasources[0];
+  const variable = dashboard.templating.list[0];
+  assert.equal(variable.type, 'datasource');
+  assert.equal(variable.query, type);
+  assert.equal(variable.current.value, uid);
+  const asked = [
+    ...panels.flatMap(({ datasource, targets }) => [
+      datasource,
+      ...targets.map((t) => t.datasource),
+    ]),
+    ...variables.filter((v) => v.type === 'query').map((v) => v.datasource),
+    ...dashboard.annotations.list.flatMap((a: Panel & { target: Panel['targets'][0] }) => [
+      a.datasource,
+      a.target.datasource,
+    ]),
+  ];
+  for (const source of asked) assert.deepEqual(source, { type, uid: `$${variable.name}` });
+});
+
+test('every query is PromQL, and its ranges follow the zoom', () => {
+  for (const { title, metric, range } of selectors()) {
+    if (range) assert.equal(range, '$__rate_interval', `range of ${metric} in ${title}`);
+  }
+});
+
+test('every query is for the selected job and instance', () => {
+  for (const { title, metric, matchers } of selectors()) {
+    assert.ok(matchers.includes('job=~"$job"'), `${metric} of the job in ${title}`);
+    if (OF_NO_INSTANCE.has(metric)) continue;
+    assert.ok(matchers.includes('instance=~"$instance"'), `${metric} of the instance in ${title}`);
+  }
+});
+
+test('every query is for metrics and labels that exist, and adds up what has many series', async (t) => {
+  const app = await visitedApp(t);
+  await eventually(async () => {
+    const samples = await app.samples();
+    for (const { title, ...selector } of selectors()) {
+      const { metric, aggregated } = selector;
+      if (SYNTHETIC.includes(metric) || recorded.includes(metric)) continue;
+      const series = assertExported(selector, samples);
+      assert.ok(aggregated || series.length === 1, `${title} adds up ${metric}`);
+    }
+  });
+});
+
+function provisioned(file: string) {
+  return parse(readFileSync(`grafana/provisioning/${file}`, 'utf8'));
+}
