@@ -22,12 +22,14 @@ import {
   type Dashboard,
   DashboardBuilder,
   DashboardCursorSync,
+  DashboardLinkBuilder,
   DatasourceVariableBuilder,
   MappingType,
   QueryVariableBuilder,
   RowBuilder,
   ThresholdsConfigBuilder,
   ThresholdsMode,
+  VariableHide,
   VariableRefresh,
   VariableSort,
 } from '@grafana/grafana-foundation-sdk/dashboard';
@@ -73,6 +75,7 @@ export function buildDashboard(): Dashboard {
     .withVariable(datasourceVariable())
     .withVariable(jobVariable())
     .withVariable(instanceVariable())
+    .withVariable(trackerVariable())
     .annotation(firingAlertsAnnotation())
 
     .withRow(new RowBuilder("The article's two metrics"))
@@ -87,6 +90,7 @@ export function buildDashboard(): Dashboard {
     .withRow(new RowBuilder('Errors'))
     .withPanel(errorRatio())
     .withPanel(errorRateByEndpoint())
+    .withPanel(lostEvents())
 
     .withRow(new RowBuilder('Duration'))
     .withPanel(responseTime())
@@ -125,6 +129,20 @@ function datasourceVariable() {
     .label('Data source')
     .type('prometheus')
     .current({ text: 'Prometheus', value: 'prometheus' });
+}
+
+// Where the application sends its events. A metric tells, so that a link cannot lead elsewhere.
+function trackerVariable() {
+  return new QueryVariableBuilder('tracker')
+    .datasource(DATASOURCE)
+    .query('label_values(sentry_info, url)')
+    .refresh(VariableRefresh.OnDashboardLoad)
+    .hide(VariableHide.HideVariable);
+}
+
+function trackerLink() {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: Grafana's notation
+  return new DashboardLinkBuilder('Issues in the tracker').url('${tracker}').targetBlank(true);
 }
 
 // Taken from `up`, which is there for a target that is down, too.
@@ -241,7 +259,8 @@ function errorRatio() {
         'Share of the requests that were answered with a 5xx status. HighErrorRatio fires when it is above the line over 5 minutes.',
       )
       .unit(units.PercentUnit)
-      .span(12)
+      .span(8)
+      .links([trackerLink()])
       // Without requests the ratio would be 0/0: the errors, which are 0 then, stand in for it.
       .withTarget(query(`${ERRORS} / (${REQUESTS} > 0) or ${ERRORS}`, '5xx'))
   );
@@ -253,11 +272,28 @@ function errorRateByEndpoint() {
       'Answers with a 5xx status. /trigger-error/ fails on purpose; all others should stay at 0.',
     )
     .unit(units.RequestsPerSecond)
-    .span(12)
+    .span(8)
+    .links([trackerLink()])
     .withTarget(
       query(
         `sum by (endpoint) (rate(http_request_duration_seconds_count{${USER_REQUESTS}, status_code=~"5.."}[$__rate_interval]))`,
         '{{endpoint}}',
+      ),
+    );
+}
+
+function lostEvents() {
+  return timeSeries('Events and traces that did not reach the tracker')
+    .description(
+      'Why the tracker did not get what the application sent. EventsLost fires when events are lost.',
+    )
+    .unit(units.Short)
+    .span(8)
+    .links([trackerLink()])
+    .withTarget(
+      query(
+        `sum by (category, reason) (increase(sentry_events_lost_total{${SELECTED}}[$__rate_interval]))`,
+        '{{category}}: {{reason}}',
       ),
     );
 }
@@ -268,14 +304,15 @@ function responseTime() {
 
   return withThreshold(timeSeries('Response time'), alertThreshold('HighLatency'))
     .description(
-      'Half of the requests are faster than p50, 95 % faster than p95. HighLatency fires when p95 is above the line over 5 minutes. Without requests there is no line.',
+      'Half of the requests are faster than p50, 95 % faster than p95. HighLatency fires when p95 is above the line over 5 minutes. A point is one request: if it failed, it links to its event. Without requests there is no line.',
     )
     .unit(units.Seconds)
     .span(12)
     .targets([
       query(quantile(0.5), 'p50').refId('A'),
       query(quantile(0.95), 'p95').refId('B'),
-      query(quantile(0.99), 'p99').refId('C'),
+      // The exemplars are the same for all three: asked for once.
+      query(quantile(0.99), 'p99').refId('C').exemplar(true),
     ]);
 }
 

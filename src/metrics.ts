@@ -8,7 +8,7 @@ import {
   Registry,
 } from 'prom-client';
 import { type Config, version } from './config.ts';
-import { lostEvents } from './sentry-transport.ts';
+import { LOSS_REASONS, lostEvents } from './sentry-transport.ts';
 
 /**
  * Makes the application's metrics. Each application has a registry of its own and not the global
@@ -51,7 +51,7 @@ export function createMetrics(config: Config) {
     registers,
     collect() {
       this.reset();
-      this.inc({ category: 'error', reason: 'network_error' }, 0);
+      for (const reason of LOSS_REASONS) this.inc({ category: 'error', reason }, 0);
       for (const { category, reason, count } of lostEvents.values()) {
         this.inc({ category, reason }, count);
       }

@@ -16,6 +16,15 @@ const ANSWER_TIMEOUT = 5_000;
  */
 export const transportOptions = { bufferSize: 1000 };
 
+/** Why an event can be lost on its way. Each is counted from 0, so that rates see the first loss. */
+export const LOSS_REASONS = [
+  'network_error',
+  'http_error',
+  'ratelimit_backoff',
+  'queue_overflow',
+  'send_error',
+];
+
 /** What did not reach the tracker since the start, by its kind and the reason. */
 export const lostEvents = new Map<string, { category: string; reason: string; count: number }>();
 
@@ -50,7 +59,7 @@ export function makeAccountingTransport(options: NodeTransportOptions): Transpor
       const response = await transport.send(envelope);
       const { statusCode = 200 } = response;
       // The SDK reports the 413 itself.
-      if (statusCode >= 400 && statusCode !== 413) countRefused(envelope, `http_${statusCode}`);
+      if (statusCode >= 400 && statusCode !== 413) countRefused(envelope);
       return response;
     },
   };
@@ -67,9 +76,9 @@ function countReported([, items]: Envelope): void {
   }
 }
 
-function countRefused([, items]: Envelope, reason: string): void {
+function countRefused([, items]: Envelope): void {
   for (const [{ type }] of items) {
-    if (type === 'event') lose('error', reason, 1);
-    if (type === 'transaction') lose('transaction', reason, 1);
+    if (type === 'event') lose('error', 'http_error', 1);
+    if (type === 'transaction') lose('transaction', 'http_error', 1);
   }
 }
