@@ -26,6 +26,7 @@ for (const tracesPerRequest of ['1', '0']) {
       'handler',
       'async-handler',
       'string',
+      'null',
       'cause',
       'onRequest',
       'preParsing',

@@ -79,8 +79,8 @@ function newScope(request: FastifyRequest): Sentry.Scope {
   scope.setTransactionName(`${method} ${routeOf(request)}`);
   scope.setTag('request_id', id);
   if (visitorId) scope.setUser({ id: visitorId });
-  // Without the query string: visitors put into addresses what nobody else should read.
-  const normalizedRequest = { method, url: `${protocol}://${host}${url.split('?', 1)[0]}` };
+  // From this the SDK takes what src/instrument.ts lets it collect.
+  const normalizedRequest = { method, url: `${protocol}://${host}${url}` };
   scope.setSDKProcessingMetadata({ normalizedRequest });
   return scope;
 }
