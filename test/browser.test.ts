@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import axe, { type AxeResults } from 'axe-core';
+import type { Page } from 'playwright-core';
+import { launchBrowser, noBrowser } from './helpers/browser.ts';
+import { startEnvelopeSink } from './helpers/envelope-sink.ts';
+import { eventually } from './helpers/eventually.ts';
+import { spawnApp } from './helpers/spawn-app.ts';
+
+const PAGES = [
+  { name: 'the guide', path: '/', status: 200 },
+  { name: 'my-view', path: '/my-view?seconds=0', status: 200 },
+  { name: 'the 500 page', path: '/trigger-error/', status: 500 },
+  { name: 'the 404 page', path: '/no/such/page', status: 404 },
+];
+const SCREENS = [
+  { name: 'desktop', viewport: { width: 1280, height: 800 }, isMobile: false },
+  { name: 'phone', viewport: { width: 320, height: 640 }, isMobile: true },
+];
+const COLOR_SCHEMES = ['light', 'dark'] as const;
+
+/** Every link and the longest texts that the pages can have: the stack's own settings. */
+const SETTINGS = {
+  SENTRY_URL: 'http://localhost:9000',
+  SENTRY_EVENT_URL: 'http://localhost:9000/issues/event/{event_uuid}/',
+  SENTRY_LOGIN: 'demo@example.com:demo-password',
+  METRICS_URL: 'http://localhost:9464/metrics',
+  PROMETHEUS_URL: 'http://localhost:9090',
+  GRAFANA_URL: 'http://localhost:3000',
+  ALERTMANAGER_URL: 'http://localhost:9093',
+  MAILDEV_URL: 'http://localhost:1080',
+};
+
+/** What a visitor would stumble over: errors on the console, scripts that throw, missing files. */
+function watch(page: Page) {
+  const problems: string[] = [];
+  page.on('pageerror', (error) => problems.push(`thrown: ${error}`));
+  page.on('requestfailed', (request) => problems.push(`failed: ${request.url()}`));
+  page.on('console', (message) => {
+    // Chromium reports the status of the page itself as an error; the tests expect it.
+    if (message.type() !== 'error' || message.location().url === page.url()) return;
+    problems.push(`console: ${message.text()} ${message.location().url}`);
+  });
+  return problems;
+}
+
+async function accessibilityViolations(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  const { violations }: AxeResults = await page.evaluate('axe.run()');
+  return violations.map(({ id, help, nodes }) => {
+    const places = nodes.map(({ target }) => target.join(' ')).join(', ');
+    return `${id} (${help}): ${places}`;
+  });
+}
+
+test('the pages in a real browser', { skip: noBrowser }, async (t) => {
+  const sink = await startEnvelopeSink(t);
+  const app = await spawnApp(t, { SENTRY_DSN: sink.dsn, ...SETTINGS });
+  const browser = await launchBrowser(t);
+
+  for (const { name: screen, ...device } of SCREENS) {
+    for (const colorScheme of COLOR_SCHEMES) {
+      for (const { name, path, status } of PAGES) {
+        await t.test(`${name} on a ${screen}, ${colorScheme}`, async () => {
+          const page = await browser.newPage({ ...device, colorScheme });
+          const problems = watch(page);
+          const response = await page.goto(app.url + path);
+          assert.equal(response?.status(), status);
+          assert.deepEqual(problems, []);
+          assert.equal(
+            await page.evaluate('document.documentElement.scrollWidth'),
+            device.viewport.width,
+            'the page is no wider than the screen',
+          );
+          assert.deepEqual(await accessibilityViolations(page), []);
+          await page.close();
+        });
+      }
+    }
+  }
+
+  await t.test('my-view held open is one active user, and none when it is there', async () => {
+    const page = await browser.newPage();
+    const activeUsers = () => app.metric('django_active_users');
+    const visit = page.goto(`${app.url}/my-view?seconds=2`);
+    await eventually(async () => assert.equal(await activeUsers(), 1));
+    await visit;
+    await page.getByRole('heading', { name: 'My view' }).waitFor();
+    await eventually(async () => assert.equal(await activeUsers(), 0));
+    await page.close();
+  });
+
+  await t.test(
+    'the button of the guide leads to an error page with a link to its event',
+    async () => {
+      const page = await browser.newPage();
+      await page.goto(app.url);
+      await page.getByRole('link', { name: 'Trigger the error' }).click();
+      const eventId = await page.locator('#event-id').innerText();
+      const link = await page.locator('#event-link').getAttribute('href');
+      assert.equal(link?.replaceAll('-', ''), `http://localhost:9000/issues/event/${eventId}/`);
+      await page.close();
+    },
+  );
+});
