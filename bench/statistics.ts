@@ -1,0 +1,32 @@
+/** The middle of several measurements, and how far apart they are. */
+export interface Summary {
+  median: number;
+  min: number;
+  max: number;
+}
+
+export function summarize(values: number[]): Summary {
+  if (values.length === 0) throw new RangeError('nothing was measured');
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (index: number) => sorted[index] as number;
+  const last = sorted.length - 1;
+  return {
+    median: (at(Math.floor(last / 2)) + at(Math.ceil(last / 2))) / 2,
+    min: at(0),
+    max: at(last),
+  };
+}
+
+/**
+ * How many times the base each measurement is, both taken in the same round: what slows the machine
+ * down for a while slows both, and is not in the ratio.
+ */
+export function ratios(values: number[], base: number[]): number[] {
+  return values.map((value, round) => value / (base[round] as number));
+}
+
+/** The list begun at another place in each round, so that nobody always comes first. */
+export function rotate<T>(list: T[], round: number): T[] {
+  const first = round % list.length;
+  return [...list.slice(first), ...list.slice(0, first)];
+}

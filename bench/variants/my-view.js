@@ -1,0 +1,29 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import fastifyView from '@fastify/view';
+import { Eta } from 'eta';
+import fp from 'fastify-plugin';
+
+const querystring = {
+  type: 'object',
+  properties: { seconds: { type: 'number', minimum: 0, maximum: 10, default: 0.1 } },
+};
+
+/** The application's pages with nothing that monitors them. */
+async function myView(app) {
+  const root = fileURLToPath(new URL('../../views', import.meta.url));
+  app.register(fastifyView, { engine: { eta: new Eta() }, root });
+
+  app.get('/my-view', { schema: { querystring } }, async (request, reply) => {
+    const { seconds } = request.query;
+    await sleep(seconds * 1000);
+    return reply.view('my-view.eta', { title: 'My view', seconds, counterUrl: '', gaugeUrl: '' });
+  });
+
+  app.get('/trigger-error/', async (_request, reply) => {
+    const divisionByZero = 1n / 0n;
+    return reply.view('my-view.eta', { divisionByZero });
+  });
+}
+
+export default fp(myView);
