@@ -25,6 +25,7 @@ const BASELINE = new URL('./baseline.json', import.meta.url);
 const SHORT = {
   rounds: 5,
   seconds: 2,
+  warmUp: 3000,
   variants: ['bare', 'metrics', 'errors', 'ships', 'sdk-defaults'],
 };
 

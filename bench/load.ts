@@ -16,14 +16,16 @@ export async function load(
       AUTOCANNON,
       '--json',
       '--no-progress',
+      '--timeout=30',
       `--connections=${how.connections}`,
       'seconds' in how ? `--duration=${how.seconds}` : `--amount=${how.requests}`,
       url,
     ]),
   );
   const failed = report.errors + report.timeouts + report.non2xx;
-  if (failed > 0)
+  if (failed > 0) {
     throw new Error(`${failed} of ${report.requests.total} requests to ${url} failed`);
+  }
   return {
     requests: report.requests.total as number,
     seconds: report.duration as number,

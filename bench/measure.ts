@@ -66,17 +66,31 @@ export async function check(variant: Variant, sink: Sink): Promise<string> {
   });
 }
 
+/** Compilers take time and requests; the slowest servers get the time, the others the requests. */
+const WARM_UP = { turns: 5, seconds: 2 };
+
 /** Processor time and speed under load, of a server that is warm. */
 export async function measure(
   server: Server,
-  how: { connections: number; seconds: number; path?: string },
+  how: { connections: number; seconds: number; warmUp: number; path?: string },
 ) {
   const url = server.url + (how.path ?? PAGE);
-  await load(url, { ...how, seconds: Math.max(2, Math.ceil(how.seconds / 2)) });
+  let rate = 0;
+  for (let turn = 0, warm = 0; turn < WARM_UP.turns && warm < how.warmUp; turn++) {
+    const { requests, seconds } = await load(url, { ...how, seconds: WARM_UP.seconds });
+    warm += requests;
+    rate = requests / seconds;
+  }
   const before = server.cpuSeconds();
-  const { requests, seconds, bytes } = await load(url, how);
+  // A number and not a time: at its end a time cuts off requests that have cost and are not counted.
+  const { requests, seconds, bytes } = await load(url, {
+    connections: how.connections,
+    requests: Math.max(how.connections, Math.round(rate * how.seconds)),
+  });
+  const cpuSeconds = server.cpuSeconds() - before;
   return {
-    cpuMicroseconds: ((server.cpuSeconds() - before) / requests) * 1e6,
+    cpuMicroseconds: (cpuSeconds / requests) * 1e6,
+    cores: cpuSeconds / seconds,
     requestsPerSecond: requests / seconds,
     bytes: bytes / requests,
   };

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 const running = new Set<ChildProcess>();
 
 /** Starts a program that ends with the benchmark at the latest. It gets no environment but this. */
-export function start(command: string[], environment: Record<string, string> = {}) {
+export function start(command: string[], environment: NodeJS.ProcessEnv = {}) {
   const [program, ...args] = command as [string, ...string[]];
   const child = spawn(program, args, {
     // A process group of its own: it is ended with all its children, and not by Ctrl-C itself.
@@ -34,7 +34,7 @@ export async function stop(child: ChildProcess) {
 }
 
 /** Runs a program to its end, and resolves to what it printed. */
-export async function run(command: string[], environment: Record<string, string> = {}) {
+export async function run(command: string[], environment: NodeJS.ProcessEnv = {}) {
   const child = start(command, environment);
   let stdout = '';
   let stderr = '';

@@ -50,7 +50,7 @@ export function markdown(
     line(keys.map((key) => (key === 'title' ? '---' : '---:'))),
     ...rows.map((row) => line(keys.map((key) => cell(row[key])))),
     '',
-    `${[
+    `${'rounds' in conditions ? 'Median (least to most) of ' : ''}${[
       ...Object.entries(conditions).map(([name, value]) => `${count.format(value)} ${name}`),
       machine.cpu,
       `${machine.cores} cores`,

@@ -4,7 +4,7 @@ import { load } from './load.ts';
 import { measure, PAGE, withVariant } from './measure.ts';
 import { run } from './processes.ts';
 import type { Server, Sink } from './server.ts';
-import type { Settings } from './settings.ts';
+import type { Defaults, Settings } from './settings.ts';
 import { ratios, rotate, type Summary, summarize } from './statistics.ts';
 import { type Variant, variants } from './variants.ts';
 
@@ -24,8 +24,7 @@ export interface Section {
   title: string;
   /** The table's headings, by the names that the values have in a row. */
   columns: Record<string, string>;
-  /** Without variants it measures something else. */
-  defaults: { rounds: number; seconds: number; variants?: string[] };
+  defaults: Defaults;
   /** The settings that its numbers depend on. */
   conditions: ('rounds' | 'seconds' | 'connections' | 'requests')[];
   measure(context: Context): Promise<Row[]>;
@@ -63,7 +62,7 @@ async function costRows(context: Context, connections: number): Promise<Row[]> {
   const results = await inRounds(
     context,
     settings.variants,
-    (server) => measure(server, { connections, seconds: settings.seconds }),
+    (server) => measure(server, { ...settings, connections }),
     ({ cpuMicroseconds, requestsPerSecond }) =>
       `${Math.round(cpuMicroseconds)} µs, ${Math.round(requestsPerSecond)} requests per second`,
   );
@@ -81,6 +80,8 @@ async function costRows(context: Context, connections: number): Promise<Row[]> {
       cpuMicroseconds: summarize(microseconds),
       ratio: summarize(ratios(microseconds, bare)),
       requestsPerSecond: summarize(list.map((one) => one.requestsPerSecond)),
+      // About 1 if the server was saturated, which a single thread of JavaScript is at one core.
+      cores: summarize(list.map((one) => one.cores)),
     };
   });
 }
@@ -186,7 +187,7 @@ const scrape: Section = {
     milliseconds: 'ms',
     kilobytes: 'kB',
   },
-  defaults: { rounds: 5, seconds: 3 },
+  defaults: { rounds: 3, seconds: 3 },
   conditions: ['rounds', 'seconds'],
   async measure(context) {
     const servers = [10, 1000, 10_000].map(
@@ -202,12 +203,7 @@ const scrape: Section = {
     const results = await inRounds(
       context,
       servers,
-      (server) =>
-        measure(server, {
-          connections: 1,
-          seconds: context.settings.seconds,
-          path: '/metrics',
-        }),
+      (server) => measure(server, { ...context.settings, connections: 1, path: '/metrics' }),
       ({ cpuMicroseconds }) => `${(cpuMicroseconds / 1000).toFixed(2)} ms`,
     );
     return [...results].map(([{ name }, list]) => ({
@@ -233,8 +229,8 @@ const image: Section = {
         ['this project', []],
         ['of this, the Node.js image and package.json', ['--target', 'manifest']],
       ] as const) {
-        const id = (await run([...build, ...target, '.'])).trim();
-        rows.push({ title, megabytes: Number(await run([...inspect, id])) / 1e6 });
+        const id = (await run([...build, ...target, '.'], process.env)).trim();
+        rows.push({ title, megabytes: Number(await run([...inspect, id], process.env)) / 1e6 });
       }
       return rows;
     } catch (error) {

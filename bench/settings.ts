@@ -19,13 +19,23 @@ function variantsFrom(name: string, fallback: string[]) {
   return variants.filter((variant) => variant.name === 'bare' || names.includes(variant.name));
 }
 
+export interface Defaults {
+  rounds: number;
+  seconds: number;
+  /** Requests before the measurement. */
+  warmUp?: number;
+  /** Without variants a section measures something else. */
+  variants?: string[];
+}
+
 /** What BENCH_ROUNDS and the others in the environment say; otherwise what a section asks for. */
-export function readSettings(defaults: { rounds: number; seconds: number; variants?: string[] }) {
+export function readSettings(defaults: Defaults) {
   return {
     rounds: numberFrom('BENCH_ROUNDS', defaults.rounds),
     seconds: numberFrom('BENCH_SECONDS', defaults.seconds),
     connections: numberFrom('BENCH_CONNECTIONS', 16),
     requests: numberFrom('BENCH_REQUESTS', 1_000_000),
+    warmUp: defaults.warmUp ?? 10_000,
     variants: variantsFrom('BENCH_VARIANTS', defaults.variants ?? []),
   };
 }
