@@ -15,6 +15,8 @@ export function start(command: string[], environment: NodeJS.ProcessEnv = {}) {
   });
   running.add(child);
   child.once('exit', () => running.delete(child));
+  // Not there to be started: whoever waits for it finds it without a process id.
+  child.once('error', () => running.delete(child));
   return child;
 }
 

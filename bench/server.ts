@@ -37,7 +37,7 @@ export async function startServer({
     const gone = child.pid === undefined || child.exitCode !== null;
     if (gone || performance.now() - begin > PATIENCE * 1000) {
       await stop(child);
-      throw new Error(`${command.join(' ')} gave no good answer. ${stderr}`);
+      throw new Error(`${command.join(' ')} gave no good answer. ${stderr}`.trim());
     }
     await sleep(5);
   }
