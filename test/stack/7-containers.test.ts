@@ -1,8 +1,7 @@
 /** What the compose file promises of the containers, read back from those that run. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { before, test } from 'node:test';
-import { compose, startStack } from './helpers/compose.ts';
+import { docker, type Stack, startStack } from './helpers/compose.ts';
 
 interface Container {
   Name: string;
@@ -21,12 +20,12 @@ interface Container {
   State: { Running: boolean };
 }
 
+let compose: Stack['compose'];
 let containers: (Container & { service: string })[];
 before(async () => {
-  await startStack();
+  ({ compose } = await startStack());
   const ids = (await compose('ps', '--all', '--quiet')).split('\n');
-  const output = execFileSync('docker', ['inspect', ...ids], { encoding: 'utf8' });
-  containers = JSON.parse(output).map((container: Container) => ({
+  containers = JSON.parse(await docker(['inspect', ...ids])).map((container: Container) => ({
     ...container,
     service: container.Config.Labels['com.docker.compose.service'],
   }));
