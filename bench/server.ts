@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../test/helpers/free-port.ts';
@@ -34,10 +35,11 @@ export async function startServer({
       () => false,
     );
   while (!(await answers())) {
-    const gone = child.pid === undefined || child.exitCode !== null;
-    if (gone || performance.now() - begin > PATIENCE * 1000) {
+    const program = basename(command[0] as string);
+    if (child.pid === undefined) throw new Error(`${program} is not installed.`);
+    if (child.exitCode !== null || performance.now() - begin > PATIENCE * 1000) {
       await stop(child);
-      throw new Error(`${command.join(' ')} gave no good answer. ${stderr}`.trim());
+      throw new Error(`${program} gave no good answer. ${stderr}`.trim());
     }
     await sleep(5);
   }
