@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as Sentry from '@sentry/node';
 import type { FastifyRequest } from 'fastify';
+import { leaveBreadcrumb } from './plugins/sentry.ts';
 
 export interface WorkQuery {
   seconds: number;
@@ -18,7 +19,7 @@ export const workQuerystring = {
  */
 export async function yourCode(request: FastifyRequest<{ Querystring: WorkQuery }>) {
   const { seconds } = request.query;
-  request.sentryScope.addBreadcrumb({ category: 'work', message: `Working for ${seconds} s` });
+  leaveBreadcrumb(request, { category: 'work', message: `Working for ${seconds} s` });
   const work = () => sleep(seconds * 1000);
   await (request.span ? Sentry.startSpan({ name: 'your code', op: 'function' }, work) : work());
 }

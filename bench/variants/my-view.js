@@ -9,16 +9,26 @@ const querystring = {
   properties: { seconds: { type: 'number', minimum: 0, maximum: 10, default: 0.1 } },
 };
 
-/** The application's pages with nothing that monitors them. */
-async function myView(app) {
+/** The application's pages with nothing that monitors them but, where it is given, the gauge. */
+async function myView(app, { metrics }) {
   const root = fileURLToPath(new URL('../../views', import.meta.url));
   app.register(fastifyView, { engine: { eta: new Eta() }, root });
 
-  app.get('/my-view', { schema: { querystring } }, async (request, reply) => {
-    const { seconds } = request.query;
-    await sleep(seconds * 1000);
-    return reply.view('my-view.eta', { title: 'My view', seconds, counterUrl: '', gaugeUrl: '' });
-  });
+  const onRequest = (_request, reply, done) => {
+    metrics.activeUsers.inc();
+    reply.raw.once('close', () => metrics.activeUsers.dec());
+    done();
+  };
+
+  app.get(
+    '/my-view',
+    { schema: { querystring }, ...(metrics && { onRequest }) },
+    async (request, reply) => {
+      const { seconds } = request.query;
+      await sleep(seconds * 1000);
+      return reply.view('my-view.eta', { title: 'My view', seconds, counterUrl: '', gaugeUrl: '' });
+    },
+  );
 
   app.get('/trigger-error/', async (_request, reply) => {
     const divisionByZero = 1n / 0n;

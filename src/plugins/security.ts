@@ -18,6 +18,13 @@ const setSecurityHeaders = helmet({
       frameAncestors: ["'none'"],
     },
   },
+  // For browsers and plugins that are gone, or said by the policy above.
+  originAgentCluster: false,
+  xDnsPrefetchControl: false,
+  xDownloadOptions: false,
+  xFrameOptions: false,
+  xPermittedCrossDomainPolicies: false,
+  xXssProtection: false,
 });
 
 /** A request that is not meant for this application. */

@@ -20,10 +20,12 @@ const COOKIE = 'visitor';
 async function visitor(app: FastifyInstance, { config }: { config: Config }) {
   await app.register(fastifyCookie, {
     secret: config.COOKIE_SECRET || randomBytes(32).toString('hex'),
+    // Cookies are read where somebody asks who the visitor is: most requests do not.
+    hook: false,
   });
   app.decorateRequest('visitorId', {
     getter() {
-      const cookie = this.cookies[COOKIE];
+      const cookie = app.parseCookie(this.headers.cookie ?? '')[COOKIE];
       const { valid, value } = cookie ? this.unsignCookie(cookie) : { valid: false, value: null };
       return valid ? value : null;
     },
