@@ -118,7 +118,7 @@ test('the exposition keeps the rules of OpenMetrics', async (t) => {
   const helps = new Set<string>();
   let family = '';
   for (const line of lines) {
-    const [, keyword, name = '', text = ''] = /^# (HELP|TYPE) (\S+) (.+)$/.exec(line) ?? [];
+    const [, keyword, name = '', text = ''] = /^# (HELP|TYPE) (\S+) (\S.*)$/.exec(line) ?? [];
     if (keyword) {
       if (keyword === 'TYPE') assert.ok(!types.has(name), `${name} has one TYPE`);
       else assert.ok(!helps.has(name), `${name} has one HELP`);
