@@ -1,4 +1,4 @@
-/** Every service comes back by itself after a restart and after a crash, with what it kept. */
+/** Every service comes back after a restart, a crash and in a new container, with what it kept. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eventually } from '../helpers/eventually.ts';
@@ -123,6 +123,9 @@ const ends: Record<string, (service: Service) => Promise<unknown>> = {
   // The answer is lost with the container.
   crash: (service) =>
     stack.compose('exec', '-T', service, 'sh', '-c', 'kill -9 -1').catch(() => {}),
+  // What is left then is what a volume holds.
+  replacement: (service) =>
+    stack.compose('up', '--detach', '--no-deps', '--force-recreate', service),
 };
 
 for (const service of SERVICES) {

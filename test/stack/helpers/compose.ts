@@ -38,10 +38,11 @@ export async function docker(
 
 /** Starts the stack as the README does, or takes the one that runs. It is left running. */
 export async function startStack(): Promise<Stack> {
-  console.log('docker compose up: the first time it pulls images, which takes minutes');
+  console.log('docker compose up');
   const up = spawn('docker', ['compose', 'up', '--detach', '--build', '--wait'], {
     // Its progress belongs on the terminal, but not between the tests' results on stdout.
     stdio: ['ignore', process.stderr, process.stderr],
+    env: { ...process.env, BUILDKIT_PROGRESS: 'quiet' },
   });
   const [code] = await once(up, 'exit');
   if (code !== 0) throw new Error(`docker compose up exited with ${code}`);
