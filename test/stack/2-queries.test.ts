@@ -13,10 +13,7 @@ import {
   variables,
 } from './helpers/queries.ts';
 import { assertHasData, getJson, type Json } from './helpers/services.ts';
-import { startTraffic } from './helpers/traffic.ts';
-
-/** Seconds until a rule that is evaluated once a minute has seen the traffic. */
-const PATIENCE = 90;
+import { patienceOf, startTraffic } from './helpers/traffic.ts';
 
 const { urls, compose } = await startStack();
 // A stack that ran before may have older rules. Through the shell and not by `docker kill`, after
@@ -24,6 +21,9 @@ const { urls, compose } = await startStack();
 await compose('exec', '-T', 'prometheus', 'sh', '-c', 'kill -HUP 1');
 // Too few errors for an alert in somebody's mailbox.
 startTraffic(urls.app, { rate: 20, errors: 0.02 });
+// All wait together: rules may be evaluated once a minute only, but if nothing has data, the last
+// test should know soon after the first.
+const patience = patienceOf(90);
 
 test('there are panels and rules to ask for', () => {
   assert.ok(panelQueries.length > 0 && rules.length > 0);
@@ -40,7 +40,7 @@ for (const panelQuery of panelQueries) {
     });
     assert.doesNotMatch(expression, /\$/, 'every variable has a value');
     const service = new URL(dataSource.url).hostname as Service;
-    await eventually(() => assertHasData(urls[service], expression), PATIENCE);
+    await eventually(() => assertHasData(urls[service], expression), patience());
   });
 }
 
@@ -79,13 +79,13 @@ for (const { record, alert, expr, labels = {} } of rules) {
         await loaded();
         await assertHasData(urls.prometheus, expr);
         await assertHasData(urls.prometheus, `${record}{${matchers}}`);
-      }, PATIENCE);
+      }, patience());
     });
   } else {
     test(`alert ${alert} is evaluated, and every series that it looks at has data`, async () => {
-      await eventually(loaded, PATIENCE);
+      await eventually(loaded, patience());
       for (const selector of await selectors(expr)) {
-        await eventually(() => assertHasData(urls.prometheus, selector), PATIENCE);
+        await eventually(() => assertHasData(urls.prometheus, selector), patience());
       }
     });
   }

@@ -15,13 +15,14 @@ import {
   variables,
 } from './helpers/queries.ts';
 import { getJson, type Json, postJson } from './helpers/services.ts';
-import { startTraffic } from './helpers/traffic.ts';
+import { patienceOf, startTraffic } from './helpers/traffic.ts';
 
 const { urls } = await startStack();
 const { grafana } = urls;
 const { version } = await getJson(`${grafana}/api/health`);
 const stub = version.includes('STUB') && `Grafana is a stub, version ${version}`;
 if (!stub) startTraffic(urls.app, { rate: 20, errors: 0.02 });
+const patience = patienceOf(90);
 
 const status = async (path: string, init?: RequestInit) =>
   (await fetch(grafana + path, init)).status;
@@ -111,6 +112,6 @@ for (const panelQuery of panelQueries) {
         values.some((value: unknown) => value !== null),
         `no data: ${target.expr}`,
       );
-    }, 90);
+    }, patience());
   });
 }

@@ -26,3 +26,9 @@ export function startTraffic(url: string, { rate, errors }: { rate: number; erro
     await exit;
   };
 }
+
+/** Counts the seconds down that several tests may wait for the same traffic; a few are left to each. */
+export function patienceOf(seconds: number): () => number {
+  const end = Date.now() + seconds * 1000;
+  return () => Math.max((end - Date.now()) / 1000, 5);
+}
