@@ -1,6 +1,9 @@
 /** The article's steps, done against the running stack. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import type { Page } from 'playwright-core';
+import { parse } from 'yaml';
 import { launchBrowser, noBrowser } from '../helpers/browser.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { SERVICES, startStack } from './helpers/compose.ts';
@@ -126,19 +129,63 @@ test('three visits to /trigger-error/ are three events of one issue, and an issu
   });
 });
 
+/** Follows a link to an event as a reader does, with the demo login, to the event's details. */
+async function openEvent(page: Page, link: string): Promise<void> {
+  await page.goto(`${urls.app}/`);
+  const [email = '', password = ''] = (await page.getByText(' / ').innerText()).split(' / ');
+  await page.goto(link);
+  await page.locator('input[name=username]').fill(email);
+  await page.locator('input[name=password]').fill(password);
+  await page.getByRole('button', { name: 'Login' }).click();
+  await page.getByText('Stacktrace').first().waitFor();
+  await page.getByRole('link', { name: /Event.Details/ }).click();
+}
+
 test('the link on the 500 page opens that very event, in a real browser', {
   skip: noBrowser,
 }, async (t) => {
   const page = await (await launchBrowser(t)).newPage();
   await page.goto(`${urls.app}/trigger-error/`);
   const eventId = asUuid(await page.locator('#event-id').innerText());
-  const [email = '', password = ''] = (await page.locator('.note code').innerText()).split(' / ');
-  await page.locator('#event-link').click();
-
-  await page.locator('input[name=username]').fill(email);
-  await page.locator('input[name=password]').fill(password);
-  await page.getByRole('button', { name: 'Login' }).click();
-  await page.getByText('Stacktrace').first().waitFor();
-  await page.getByRole('link', { name: /Event.Details/ }).click();
+  const link = await page.locator('#event-link').getAttribute('href');
+  assert.ok(link);
+  await openEvent(page, link);
   await page.getByText(eventId).first().waitFor();
+});
+
+test('a point on the latency panel links to the event of that very request', {
+  skip: noBrowser,
+}, async (t) => {
+  const response = await fetch(`${urls.app}/trigger-error/`);
+  const traceId = response.headers.get('x-trace-id') ?? '';
+
+  const labels = await eventually(async () => {
+    const now = Date.now() / 1000;
+    const parameters = new URLSearchParams({
+      query: 'http_request_duration_seconds_bucket',
+      start: String(now - 120),
+      end: String(now + 60),
+    });
+    const { data } = await getJson(`${urls.prometheus}/api/v1/query_exemplars?${parameters}`);
+    const found = data
+      .flatMap(({ exemplars }: Json) => exemplars)
+      .find(({ labels }: Json) => labels.trace_id === traceId);
+    assert.ok(found, 'Prometheus has the exemplar');
+    return found.labels;
+  }, 30);
+
+  // As Grafana reads it: the variable from its environment, "$$" for "$", the value of the label.
+  const { datasources } = parse(
+    readFileSync('grafana/provisioning/datasources/prometheus.yml', 'utf8'),
+  );
+  const [destination] = datasources[0].jsonData.exemplarTraceIdDestinations;
+  const { services } = JSON.parse(await stack.compose('config', '--format', 'json'));
+  const link = destination.url
+    .replace('$SENTRY_EVENT_URL', services.grafana.environment.SENTRY_EVENT_URL)
+    .replace(/\$\$\{__value\.raw\}/, labels[destination.name]);
+
+  const page = await (await launchBrowser(t)).newPage();
+  await openEvent(page, link);
+  await page.getByText(labels.event_uuid).first().waitFor();
+  await page.getByText(traceId).first().waitFor();
 });
