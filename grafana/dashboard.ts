@@ -137,6 +137,7 @@ function trackerVariable() {
     .datasource(DATASOURCE)
     .query('label_values(sentry_info, url)')
     .refresh(VariableRefresh.OnDashboardLoad)
+    .current({ text: 'http://localhost:9000', value: 'http://localhost:9000' })
     .hide(VariableHide.HideVariable);
 }
 

@@ -132,7 +132,9 @@ test('three visits to /trigger-error/ are three events of one issue, and an issu
 /** Follows a link to an event as a reader does, with the demo login, to the event's details. */
 async function openEvent(page: Page, link: string): Promise<void> {
   await page.goto(`${urls.app}/`);
-  const [email = '', password = ''] = (await page.getByText(' / ').innerText()).split(' / ');
+  const [email = '', password = ''] = (
+    await page.locator('dd code', { hasText: ' / ' }).innerText()
+  ).split(' / ');
   await page.goto(link);
   await page.locator('input[name=username]').fill(email);
   await page.locator('input[name=password]').fill(password);
