@@ -25,10 +25,12 @@ export const LOSS_REASONS = [
   'send_error',
 ];
 
-/** What did not reach the tracker since the start, by its kind and the reason. */
-export const lostEvents = new Map<string, { category: string; reason: string; count: number }>();
+type Category = 'error' | 'transaction';
 
-function lose(category: string, reason: string, count: number): void {
+/** What did not reach the tracker since the start, by its kind and the reason. */
+export const lostEvents = new Map<string, { category: Category; reason: string; count: number }>();
+
+function lose(category: Category, reason: string, count: number): void {
   const key = `${category} ${reason}`;
   const lost = lostEvents.get(key) ?? { category, reason, count: 0 };
   lost.count += count;
@@ -58,11 +60,20 @@ export function makeAccountingTransport(options: NodeTransportOptions): Transpor
       countReported(envelope);
       const response = await transport.send(envelope);
       const { statusCode = 200 } = response;
-      // The SDK reports the 413 itself.
-      if (statusCode >= 400 && statusCode !== 413) countRefused(envelope);
+      // A redirect is not followed. The SDK reports the 413 itself.
+      if (statusCode >= 300 && statusCode !== 413) {
+        for (const category of categoriesOf(envelope)) lose(category, 'http_error', 1);
+      }
       return response;
     },
   };
+}
+
+function categoriesOf([, items]: Envelope): Category[] {
+  return [...items].flatMap(([{ type }]) => {
+    if (type === 'event') return ['error'];
+    return type === 'transaction' ? ['transaction'] : [];
+  });
 }
 
 /** The SDK's own account of what it dropped: https://develop.sentry.dev/sdk/telemetry/client-reports/ */
@@ -72,13 +83,9 @@ function countReported([, items]: Envelope): void {
     const { discarded_events } = payload as {
       discarded_events: { reason: string; category: string; quantity: number }[];
     };
-    for (const { reason, category, quantity } of discarded_events) lose(category, reason, quantity);
-  }
-}
-
-function countRefused([, items]: Envelope): void {
-  for (const [{ type }] of items) {
-    if (type === 'event') lose('error', 'http_error', 1);
-    if (type === 'transaction') lose('transaction', 'http_error', 1);
+    for (const { reason, category, quantity } of discarded_events) {
+      // Others repeat: the spans of a trace, or the report that a rate limit held back.
+      if (category === 'error' || category === 'transaction') lose(category, reason, quantity);
+    }
   }
 }
