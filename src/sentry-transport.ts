@@ -30,6 +30,9 @@ type Category = 'error' | 'transaction';
 /** What did not reach the tracker since the start, by its kind and the reason. */
 export const lostEvents = new Map<string, { category: Category; reason: string; count: number }>();
 
+/** What was handed to the transport and has no answer yet. */
+const waiting: Record<Category, number> = { error: 0, transaction: 0 };
+
 function lose(category: Category, reason: string, count: number): void {
   const key = `${category} ${reason}`;
   const lost = lostEvents.get(key) ?? { category, reason, count: 0 };
@@ -58,15 +61,28 @@ export function makeAccountingTransport(options: NodeTransportOptions): Transpor
     ...transport,
     async send(envelope) {
       countReported(envelope);
-      const response = await transport.send(envelope);
-      const { statusCode = 200 } = response;
-      // A redirect is not followed. The SDK reports the 413 itself.
-      if (statusCode >= 300 && statusCode !== 413) {
-        for (const category of categoriesOf(envelope)) lose(category, 'http_error', 1);
+      const categories = categoriesOf(envelope);
+      for (const category of categories) waiting[category] += 1;
+      try {
+        const response = await transport.send(envelope);
+        const { statusCode = 200 } = response;
+        // A redirect is not followed. The SDK reports the 413 itself.
+        if (statusCode >= 300 && statusCode !== 413) {
+          for (const category of categories) lose(category, 'http_error', 1);
+        }
+        return response;
+      } finally {
+        for (const category of categories) waiting[category] -= 1;
       }
-      return response;
     },
   };
+}
+
+/** Counts what still waits as lost: to be called when nobody will wait for it any longer. */
+export function giveUpWaiting(): void {
+  for (const category of ['error', 'transaction'] as const) {
+    if (waiting[category] > 0) lose(category, 'shutdown', waiting[category]);
+  }
 }
 
 function categoriesOf([, items]: Envelope): Category[] {

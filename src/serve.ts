@@ -4,10 +4,12 @@ import type { FastifyInstance } from 'fastify';
 import type { Config } from './config.ts';
 import type { Metrics } from './metrics.ts';
 import { buildMetricsServer } from './metrics-server.ts';
+import { giveUpWaiting, lostEvents } from './sentry-transport.ts';
 
 /** Milliseconds to drain requests and send the last events. Container engines give 10 seconds. */
 const GRACE_PERIOD = 8_000;
 const SENTRY_FLUSH_TIMEOUT = 2_000;
+const SENTRY_REPORT_TIMEOUT = 100;
 
 /**
  * Listens until a signal or an unexpected error ends the process: with exit code 0 after SIGTERM
@@ -22,7 +24,12 @@ export async function serve(app: FastifyInstance, metrics: Metrics, config: Conf
     await app.close();
     await metricsServer.close();
     // The last thing: requests that were drained just now may have failed, too.
-    await Sentry.close(SENTRY_FLUSH_TIMEOUT);
+    await Sentry.flush(SENTRY_FLUSH_TIMEOUT);
+    // Has the SDK report what that flush lost. No scrape will see it any more, so it is logged.
+    await Sentry.close(SENTRY_REPORT_TIMEOUT);
+    giveUpWaiting();
+    const lost = [...lostEvents.values()];
+    if (lost.length > 0) app.log.error({ lost }, 'events did not reach the tracker');
   });
 
   if (Sentry.isEnabled()) {
