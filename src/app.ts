@@ -43,6 +43,8 @@ export function buildApp({
     keepAliveTimeout: 20_000,
     http: { headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
     bodyLimit: 16 * 1024,
+    // While it closes, src/plugins/drain.ts answers what still comes.
+    return503OnClosing: false,
   });
 
   app.register(drain);

@@ -6,7 +6,8 @@ import type { Metrics } from './metrics.ts';
  * whose requests are in no log and in none of the metrics.
  */
 export function buildMetricsServer({ registry }: Metrics) {
-  const server = Fastify();
+  // A scraper's connection, or a silent one, must not hold up the end of the process.
+  const server = Fastify({ forceCloseConnections: true });
   server.get('/metrics', async (_request, reply) => {
     reply.type(registry.contentType);
     return registry.metrics();

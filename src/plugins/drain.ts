@@ -1,18 +1,53 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Whether the application closes: it answers as before, but wants no more traffic. */
+    draining: boolean;
+  }
+}
+
+/** Milliseconds in which clients of kept-alive connections are told to close them. */
+const FAREWELL = 500;
+/** Milliseconds after that for the requests that are still answered. */
+const DRAIN_TIMEOUT = 4_000;
+
 /**
- * While the application closes, tells every client whose request is still answered to close its
- * connection. Otherwise a kept-alive one stays open after its last response, and the close waits
- * for it until the grace period is over.
+ * Closes without dropping a request. For a moment everything is answered as before, with the request
+ * to close the connection: to hang up at once would meet requests that are on their way. Connections
+ * that no request is on by then are closed, also silent ones, for which the server would wait.
  */
 async function drain(app: FastifyInstance) {
-  let closing = false;
+  let requests = 0;
+  let farewellIsOver = false;
+  const hangUpWhenDone = () => {
+    if (farewellIsOver && requests === 0) app.server.closeAllConnections();
+  };
+
+  app.decorate('draining', false);
   app.addHook('preClose', async () => {
-    closing = true;
+    app.draining = true;
+    await sleep(FAREWELL);
+    farewellIsOver = true;
+    hangUpWhenDone();
+    setTimeout(() => {
+      app.log.warn({ requests }, 'hanging up on requests that take too long');
+      app.server.closeAllConnections();
+    }, DRAIN_TIMEOUT).unref();
+  });
+
+  app.addHook('onRequest', (_request, reply, done) => {
+    requests += 1;
+    reply.raw.once('close', () => {
+      requests -= 1;
+      hangUpWhenDone();
+    });
+    done();
   });
   app.addHook('onSend', (_request, reply, _payload, done) => {
-    if (closing) reply.header('connection', 'close');
+    if (app.draining) reply.header('connection', 'close');
     done();
   });
 }

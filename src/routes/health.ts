@@ -10,6 +10,9 @@ export default async function health(app: FastifyInstance) {
   /** The process runs and its event loop turns. */
   app.get('/healthz', options, async () => ({ status: 'ok' }));
 
-  /** It wants traffic. While it shuts down Fastify answers every new request with 503 instead. */
-  app.get('/readyz', options, async () => ({ status: 'ready' }));
+  /** It wants traffic, until it begins to shut down. */
+  app.get('/readyz', options, async (_request, reply) => {
+    if (!app.draining) return { status: 'ready' };
+    return reply.code(503).send({ status: 'stopping' });
+  });
 }

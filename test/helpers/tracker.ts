@@ -1,0 +1,72 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
+import type { TestContext } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+
+export type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** What a tracker that is down does with a request. */
+export const faults = {
+  never: (() => {}) as Answer,
+  garbage: ((_request, response) => {
+    response.socket?.end('\0\x01 this is not HTTP\r\n\r\n');
+  }) as Answer,
+  status:
+    (code: number, headers: Record<string, string> = {}): Answer =>
+    (_request, response) => {
+      response.writeHead(code, headers).end('{}');
+    },
+};
+
+/** A tracker that can be broken and repaired while it runs. It keeps its port. */
+export async function startTracker(t: TestContext) {
+  const delivered = { events: new Set<string>(), transactions: 0 };
+  let answer: Answer | undefined;
+
+  const server = createServer(async (request, response) => {
+    const body = await buffer(request).catch(() => undefined);
+    if (!body) return;
+    if (answer) return answer(request, response);
+    const text = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
+    // Only what is counted is read: the tests' load is in this process, too.
+    const [header = '', itemHeader = ''] = text.subarray(0, 4096).toString().split('\n', 2);
+    const { event_id } = JSON.parse(header);
+    const { type } = JSON.parse(itemHeader);
+    if (type === 'event') delivered.events.add(event_id);
+    if (type === 'transaction') delivered.transactions += 1;
+    response.end('{}');
+  });
+  const listen = async (port: number) => {
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+  };
+  await listen(0);
+  const { port } = server.address() as AddressInfo;
+  const hangUp = async () => {
+    if (!server.listening) return;
+    const closed = once(server.close(), 'close');
+    server.closeAllConnections();
+    await closed;
+  };
+  t.after(hangUp);
+
+  return {
+    dsn: `http://0123456789abcdef0123456789abcdef@127.0.0.1:${port}/1`,
+    delivered,
+
+    /** From now on every request is answered so; "refuse" takes no connections at all. */
+    async fail(how: Answer | 'refuse') {
+      if (how === 'refuse') await hangUp();
+      else answer = how;
+    },
+
+    async repair() {
+      answer = undefined;
+      if (!server.listening) await listen(port);
+      // Those that still wait for an answer learn that none will come.
+      server.closeAllConnections();
+    },
+  };
+}
