@@ -50,7 +50,9 @@ export async function serve(app: FastifyInstance, metrics: Metrics, config: Conf
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       const reason =
-        code === 'EADDRINUSE' ? `that port is in use. Set ${port} to another` : message;
+        code === 'EADDRINUSE'
+          ? `that port is in use. Set ${port} to another`
+          : `${message}. Set ${port} or HOST to another`;
       app.log.fatal(`${port} is ${config[port]} on ${config.HOST}, but ${reason}.`);
       process.exit(1);
     }
