@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import type { FastifyError, FastifyInstance } from 'fastify';
+import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
 import { eventUrl } from '../event-url.ts';
@@ -14,14 +14,14 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
     // Anything can be thrown, also a string or null.
     const statusCode = error?.statusCode ?? 500;
     if (statusCode < 500) {
-      return reply.code(statusCode).view('client-error.eta', {
+      return sendPage(reply.code(statusCode), 'client-error.eta', {
         title: `${statusCode} ${STATUS_CODES[statusCode] ?? ''}`,
         message: error.message,
       });
     }
     request.log.error({ err: error }, 'request failed');
     const { eventId } = request;
-    return reply.code(statusCode).view('server-error.eta', {
+    return sendPage(reply.code(statusCode), 'server-error.eta', {
       title: `${statusCode} ${STATUS_CODES[statusCode] ?? ''}`,
       eventId,
       eventUrl: eventId && eventUrl(config.SENTRY_EVENT_URL, eventId),
@@ -31,11 +31,26 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
   });
 
   app.setNotFoundHandler((request, reply) =>
-    reply.code(404).view('client-error.eta', {
+    sendPage(reply.code(404), 'client-error.eta', {
       title: '404 Not Found',
       message: `There is no page for ${request.method} ${request.url}.`,
     }),
   );
+}
+
+/** Falls back to the title: if the page itself fails, Fastify's own answer would quote the error. */
+async function sendPage(
+  reply: FastifyReply,
+  view: string,
+  data: { title: string; [value: string]: unknown },
+) {
+  try {
+    const html = await reply.viewAsync(view, data);
+    return reply.type('text/html; charset=utf-8').send(html);
+  } catch (err) {
+    reply.log.error({ err }, 'the error page failed');
+    return reply.type('text/plain; charset=utf-8').send(`${data.title}\n`);
+  }
 }
 
 export default fp(errorPages, { name: 'error-pages' });

@@ -1,12 +1,12 @@
 import rateLimit from '@fastify/rate-limit';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import helmet from 'helmet';
 import type { Config } from '../config.ts';
 import { PROBES } from '../routes/health.ts';
 
 /** What a browser may do with the pages: show them with their own stylesheet, and nothing else. */
-const setSecurityHeaders = helmet({
+const setHeaders = helmet({
   contentSecurityPolicy: {
     useDefaults: false,
     directives: {
@@ -27,6 +27,10 @@ const setSecurityHeaders = helmet({
   xXssProtection: false,
 });
 
+export function setSecurityHeaders(request: FastifyRequest, reply: FastifyReply): void {
+  setHeaders(request.raw, reply.raw, () => {});
+}
+
 /** A request that is not meant for this application. */
 class HostNotAllowedError extends Error {
   statusCode = 400;
@@ -41,7 +45,7 @@ async function security(app: FastifyInstance, { config }: { config: Config }) {
 
   const allowedHosts = new Set(config.ALLOWED_HOSTS.split(','));
   app.addHook('onRequest', (request, reply, done) => {
-    setSecurityHeaders(request.raw, reply.raw, () => {});
+    setSecurityHeaders(request, reply);
     // Probes come with the address of one replica, which no setting can foresee.
     const isAllowed =
       allowedHosts.has(request.hostname) ||
