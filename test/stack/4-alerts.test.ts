@@ -65,7 +65,7 @@ async function mailsAbout(status: string): Promise<number> {
 }
 
 test(`${ALERT} is inactive before there are errors`, async () => {
-  // What fires in the moment Prometheus starts is sent a minute later: it finds Alertmanager first.
+  // An alert that fires before Prometheus has found Alertmanager is sent a minute late.
   await eventually(async () => {
     const { data } = await getJson(`${urls.prometheus}/api/v1/alertmanagers`);
     assert.equal(data.activeAlertmanagers.length, 1);

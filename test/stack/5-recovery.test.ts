@@ -49,15 +49,14 @@ const use: Record<Service, () => Promise<() => Promise<void>>> = {
   },
 
   async prometheus() {
-    const time = Date.now() / 1000;
-    const sampleThen = async () => {
+    const sampleAt = async (time: number) => {
       const [sample] = await query(urls.prometheus, 'process_start_time_seconds{job="app"}', time);
-      assert.ok(sample, 'the sample of that time is there');
-      return sample.value[1];
+      assert.ok(sample, 'there is a sample of that time');
+      return { time, value: sample.value[1] };
     };
-    const value = await eventually(sampleThen, 30);
+    const old = await eventually(() => sampleAt(Date.now() / 1000), 30);
     return async () => {
-      assert.equal(await sampleThen(), value);
+      assert.deepEqual(await sampleAt(old.time), old);
       for (const { health, lastError } of await targets(urls.prometheus)) {
         assert.equal(health, 'up', lastError);
       }
