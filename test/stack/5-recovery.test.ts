@@ -122,9 +122,9 @@ const ends: Record<string, (service: Service) => Promise<unknown>> = {
   // The answer is lost with the container.
   crash: (service) =>
     stack.compose('exec', '-T', service, 'sh', '-c', 'kill -9 -1').catch(() => {}),
-  // What is left then is what a volume holds.
+  // What is left then is what a named volume holds: images bring nameless ones, which would be kept.
   replacement: (service) =>
-    stack.compose('up', '--detach', '--no-deps', '--force-recreate', service),
+    stack.compose('up', '-d', '--no-deps', '--force-recreate', '--renew-anon-volumes', service),
 };
 
 for (const service of SERVICES) {
