@@ -1,8 +1,9 @@
 import { Agent, get } from 'node:http';
 
 export interface Visit {
-  /** 0 if the connection ended without an answer. */
+  /** 0 if there was no answer; the error says why. */
   status: number;
+  error?: string;
   seconds: number;
   body: string;
   /** Whether the server told the client to close the connection. */
@@ -13,20 +14,22 @@ export interface Visit {
 export function visit(url: string, agent: Agent): Promise<Visit> {
   const start = performance.now();
   return new Promise((resolve) => {
-    const done = (status: number, body = '', closed = false) =>
-      resolve({ status, seconds: (performance.now() - start) / 1000, body, closed });
+    const done = (visit: Omit<Visit, 'seconds'>) =>
+      resolve({ ...visit, seconds: (performance.now() - start) / 1000 });
+    const fail = (error: Error) =>
+      done({ status: 0, error: String(error), body: '', closed: false });
     get(url, { agent }, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk) => chunks.push(chunk));
-      response.on('error', () => done(0));
+      response.on('error', fail);
       response.on('end', () =>
-        done(
-          response.statusCode ?? 0,
-          Buffer.concat(chunks).toString(),
-          response.headers.connection === 'close',
-        ),
+        done({
+          status: response.statusCode ?? 0,
+          body: Buffer.concat(chunks).toString(),
+          closed: response.headers.connection === 'close',
+        }),
       );
-    }).on('error', () => done(0));
+    }).on('error', fail);
   });
 }
 
@@ -55,4 +58,9 @@ export function percentile(visits: Visit[], share: number): number {
 /** The ids of the events that the answers claim were captured. */
 export function eventIds(visits: Visit[]): string[] {
   return visits.flatMap(({ body }) => /id="event-id">([0-9a-f]{32})</.exec(body)?.[1] ?? []);
+}
+
+/** Every status that there was, and the errors of what was not answered. */
+export function statuses(visits: Visit[]): string[] {
+  return [...new Set(visits.map(({ status, error }) => error ?? String(status)))].sort();
 }
