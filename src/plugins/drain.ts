@@ -40,7 +40,7 @@ async function drain(app: FastifyInstance) {
 
   app.addHook('onRequest', (_request, reply, done) => {
     requests += 1;
-    reply.raw.once('close', () => {
+    reply.raw.on('close', () => {
       requests -= 1;
       hangUpWhenDone();
     });

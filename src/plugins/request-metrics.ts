@@ -41,7 +41,7 @@ async function requestMetrics(app: FastifyInstance, { metrics }: { metrics: Metr
 
     const start = performance.now();
     // "close" comes once for every request, also for one that the client gave up.
-    reply.raw.once('close', () => {
+    reply.raw.on('close', () => {
       const status_code = reply.raw.writableFinished ? reply.statusCode : CLIENT_CLOSED_REQUEST;
       requestDuration.observe({
         labels: { method, endpoint, status_code },

@@ -112,7 +112,7 @@ function traced(request: FastifyRequest, reply: FastifyReply, runTheRest: () => 
       (span) => {
         request.span = span;
         request.exemplarLabels = { trace_id: span.spanContext().traceId };
-        reply.raw.once('close', () => {
+        reply.raw.on('close', () => {
           Sentry.setHttpStatus(span, reply.statusCode);
           span.end();
         });

@@ -24,7 +24,7 @@ export default async function myView(
       // visitor leaves. "close" comes once for every request, however it ends.
       onRequest: (_request, reply, done) => {
         activeUsers.inc();
-        reply.raw.once('close', () => activeUsers.dec());
+        reply.raw.on('close', () => activeUsers.dec());
         done();
       },
     },

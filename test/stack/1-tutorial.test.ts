@@ -129,6 +129,21 @@ test('three visits to /trigger-error/ are three events of one issue, and an issu
   });
 });
 
+test('another error is an issue of its own', async () => {
+  const api = await bugsinkApi(stack);
+  assert.equal((await fetch(`${urls.app}/trigger-error/other/?seconds=0`)).status, 500);
+  await eventually(async () => {
+    const issues: Json[] = (await api('/issues/?project=1')).results;
+    const types = issues.map(({ transaction, calculated_type }) => [transaction, calculated_type]);
+    for (const issue of [
+      ['GET /trigger-error/', 'RangeError'],
+      ['GET /trigger-error/other/', 'SyntaxError'],
+    ]) {
+      assert.equal(types.filter((type) => String(type) === String(issue)).length, 1, `${issue}`);
+    }
+  }, 30);
+});
+
 /** Follows a link to an event as a reader does, with the demo login, to the event's details. */
 async function openEvent(page: Page, link: string): Promise<void> {
   await page.goto(`${urls.app}/`);
