@@ -66,6 +66,15 @@ test('connections that say nothing, or half a request, do not hold up the stop',
   await app.metric('django_active_users');
   assert.equal(await app.stop(), 0);
   await Promise.all(sockets);
+  assert.ok(!app.log.some(({ msg }) => msg.startsWith('hanging up')), 'nothing was waited for');
+});
+
+test('an error just before the stop arrives, also at a tracker that takes its time', async (t) => {
+  const tracker = await startTracker(t, 500);
+  const app = await spawnApp(t, { SENTRY_DSN: tracker.dsn });
+  const [id] = eventIds([await visit(`${app.url}/trigger-error/`, new Agent())]);
+  assert.equal(await app.stop(), 0);
+  assert.deepEqual([...tracker.delivered.events], [id]);
 });
 
 test('a request that takes too long is cut, and the process still ends with its events sent', async (t) => {

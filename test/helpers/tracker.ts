@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 
 export type Answer = (request: IncomingMessage, response: ServerResponse) => void;
@@ -20,8 +21,12 @@ export const faults = {
     },
 };
 
-/** A tracker that can be broken and repaired while it runs. It keeps its port. */
-export async function startTracker(t: TestContext) {
+/**
+ * A tracker that can be broken and repaired while it runs. It keeps its port.
+ *
+ * @param delay milliseconds until it has stored an event.
+ */
+export async function startTracker(t: TestContext, delay = 0) {
   const delivered = { events: new Set<string>(), transactions: 0 };
   let answer: Answer | undefined;
 
@@ -29,6 +34,8 @@ export async function startTracker(t: TestContext) {
     const body = await buffer(request).catch(() => undefined);
     if (!body) return;
     if (answer) return answer(request, response);
+    if (delay > 0) await sleep(delay);
+    if (response.destroyed) return;
     const text = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
     // Only what is counted is read: the tests' load is in this process, too.
     const [header = '', itemHeader = ''] = text.subarray(0, 4096).toString().split('\n', 2);
