@@ -8,13 +8,13 @@ type Transport = ReturnType<typeof Sentry.makeNodeTransport>;
 type Envelope = Parameters<Transport['send']>[0];
 
 /** Milliseconds without an answer after which a tracker counts as not reached. */
-const ANSWER_TIMEOUT = 5_000;
+const ANSWER_TIMEOUT = 10_000;
 
 /**
  * How many events may wait to be sent, at some tens of kilobytes each. The SDK's own 64 lose events
  * when a few hundred requests fail at once.
  */
-export const transportOptions = { bufferSize: 1000 };
+export const transportOptions = { bufferSize: 2000 };
 
 /** Why an event can be lost on its way. Each is counted from 0, so that rates see the first loss. */
 export const LOSS_REASONS = [
