@@ -10,7 +10,7 @@ declare module 'fastify' {
 }
 
 /** Milliseconds in which clients of kept-alive connections are told to close them. */
-const FAREWELL = 500;
+const FAREWELL = 1_000;
 /** Milliseconds after that for the requests that are still answered. */
 const DRAIN_TIMEOUT = 4_000;
 
