@@ -7,7 +7,7 @@ import type { Metrics } from './metrics.ts';
 import drain from './plugins/drain.ts';
 import errorPages from './plugins/error-pages.ts';
 import requestMetrics from './plugins/request-metrics.ts';
-import security, { setSecurityHeaders } from './plugins/security.ts';
+import security, { SECURITY_HEADERS } from './plugins/security.ts';
 import sentry from './plugins/sentry.ts';
 import visitor from './plugins/visitor.ts';
 import health from './routes/health.ts';
@@ -44,9 +44,9 @@ export function buildApp({
     http: { headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
     bodyLimit: 16 * 1024,
     // An address that cannot be decoded is refused before any hook; Fastify's own answer names it.
-    frameworkErrors: (_error, request, reply) => {
-      setSecurityHeaders(request, reply);
-      reply.raw.writeHead(400, { 'content-type': 'text/plain' }).end('400 Bad Request\n');
+    frameworkErrors: (_error, _request, reply) => {
+      const headers = { ...SECURITY_HEADERS, 'content-type': 'text/plain' };
+      reply.raw.writeHead(400, headers).end('400 Bad Request\n');
     },
     // While it closes, src/plugins/drain.ts answers what still comes.
     return503OnClosing: false,

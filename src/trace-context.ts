@@ -1,6 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 
+declare module 'node:http' {
+  interface IncomingMessage {
+    traceContext?: TraceContext;
+  }
+}
+
 /** The trace that a request belongs to: https://www.w3.org/TR/trace-context/ */
 export interface TraceContext {
   /** 32 hexadecimal digits. */
@@ -14,21 +20,15 @@ export interface TraceContext {
 const TRACEPARENT = /^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/;
 const SAMPLED_FLAG = 1;
 
-const traceContexts = new WeakMap<IncomingMessage, TraceContext>();
-
 /**
  * The trace of a request: the one that its `traceparent` header continues, or else a new one.
  * It is the same at every call, from the logger's, before any hook runs, to the last.
  */
 export function traceContextOf(request: IncomingMessage): TraceContext {
-  let context = traceContexts.get(request);
-  if (!context) {
-    context = continued(request.headers.traceparent) ?? {
-      traceId: randomUUID().replaceAll('-', ''),
-    };
-    traceContexts.set(request, context);
-  }
-  return context;
+  request.traceContext ??= continued(request.headers.traceparent) ?? {
+    traceId: randomUUID().replaceAll('-', ''),
+  };
+  return request.traceContext;
 }
 
 function continued(traceparent: string | string[] | undefined): TraceContext | undefined {

@@ -28,6 +28,7 @@ const UNTRACED_ROUTES = new Set([...PROBES, '/style.css']);
  * want to know of it. Here that is done for requests that are traced, and for those that fail.
  */
 async function sentry(app: FastifyInstance, { config }: { config: Config }) {
+  const isOn = Sentry.isEnabled();
   const isAdmitted = rateLimit(config.SENTRY_MAX_TRACES_PER_SECOND);
 
   app.decorateRequest('breadcrumbs', null);
@@ -39,7 +40,7 @@ async function sentry(app: FastifyInstance, { config }: { config: Config }) {
     reply.header('x-trace-id', trace.traceId);
 
     trace.sampled =
-      Sentry.isEnabled() &&
+      isOn &&
       !UNTRACED_ROUTES.has(routeOf(request)) &&
       (trace.sampled ?? Math.random() < config.SENTRY_TRACES_SAMPLE_RATE) &&
       isAdmitted();
@@ -49,7 +50,7 @@ async function sentry(app: FastifyInstance, { config }: { config: Config }) {
 
   // Runs before the error handler, for errors of handlers and hooks alike.
   app.addHook('onError', async (request, reply, error: FastifyError) => {
-    if (!Sentry.isEnabled() || (error?.statusCode ?? 500) < 500) return;
+    if (!isOn || (error?.statusCode ?? 500) < 500) return;
     isolated(request, (scope) => {
       for (const breadcrumb of request.breadcrumbs ?? []) scope.addBreadcrumb(breadcrumb);
       const capture = () =>
