@@ -10,7 +10,7 @@ import requestMetrics from './plugins/request-metrics.ts';
 import security, { SECURITY_HEADERS } from './plugins/security.ts';
 import sentry from './plugins/sentry.ts';
 import visitor from './plugins/visitor.ts';
-import health from './routes/health.ts';
+import health, { PROBES } from './routes/health.ts';
 import home from './routes/home.ts';
 import myView from './routes/my-view.ts';
 import stylesheet from './routes/stylesheet.ts';
@@ -55,7 +55,7 @@ export function buildApp({
   app.register(drain);
   app.register(visitor, { config });
   app.register(requestMetrics, { metrics });
-  app.register(sentry, { config });
+  app.register(sentry, { config, untracedRoutes: [...PROBES, '/style.css'] });
   app.register(security, { config });
   app.register(fastifyView, { engine: { eta: new Eta() }, root: VIEWS });
   app.register(errorPages, { config });

@@ -1,7 +1,4 @@
-/** An event's id with dashes, as a UUID is written; the SDK gives it as 32 hexadecimal digits. */
-export function eventUuid(eventId: string): string {
-  return eventId.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
-}
+import { eventUuid } from './plugins/sentry.ts';
 
 /**
  * The address of one event in the tracker's pages. Sentry takes its id with and without dashes,

@@ -2,8 +2,6 @@ import * as Sentry from '@sentry/node';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
-import { eventUuid } from '../event-url.ts';
-import { PROBES } from '../routes/health.ts';
 import { traceContextOf } from '../trace-context.ts';
 
 declare module 'fastify' {
@@ -14,11 +12,16 @@ declare module 'fastify' {
     eventId: string | null;
     /** The request's span; null unless the request is traced. */
     span: Sentry.Span | null;
+    /** Who asked: a random id that does not say who they are; null for a new visitor. */
+    visitorId: string | null;
   }
 }
 
-/** Asked for by machines, or along with a page: a trace of them tells nothing. */
-const UNTRACED_ROUTES = new Set([...PROBES, '/style.css']);
+interface SentryOptions {
+  config: Pick<Config, 'SENTRY_TRACES_SAMPLE_RATE' | 'SENTRY_MAX_TRACES_PER_SECOND'>;
+  /** Asked for by machines, or along with a page: a trace of them tells nothing. */
+  untracedRoutes?: Iterable<string>;
+}
 
 /**
  * The article's `DjangoIntegration()`: every response names its trace, and every error that would
@@ -27,13 +30,16 @@ const UNTRACED_ROUTES = new Set([...PROBES, '/style.css']);
  * The SDK's own integrations isolate and trace each request before they know whether anybody will
  * want to know of it. Here that is done for requests that are traced, and for those that fail.
  */
-async function sentry(app: FastifyInstance, { config }: { config: Config }) {
+async function sentry(app: FastifyInstance, { config, untracedRoutes }: SentryOptions) {
+  const untraced = new Set(untracedRoutes);
   const isOn = Sentry.isEnabled();
   const isAdmitted = rateLimit(config.SENTRY_MAX_TRACES_PER_SECOND);
 
   app.decorateRequest('breadcrumbs', null);
   app.decorateRequest('eventId', null);
   app.decorateRequest('span', null);
+  // An application that knows its visitors has said so before.
+  if (!app.hasRequestDecorator('visitorId')) app.decorateRequest('visitorId', null);
 
   app.addHook('onRequest', (request, reply, done) => {
     const trace = traceContextOf(request.raw);
@@ -41,7 +47,7 @@ async function sentry(app: FastifyInstance, { config }: { config: Config }) {
 
     trace.sampled =
       isOn &&
-      !UNTRACED_ROUTES.has(routeOf(request)) &&
+      !untraced.has(routeOf(request)) &&
       (trace.sampled ?? Math.random() < config.SENTRY_TRACES_SAMPLE_RATE) &&
       isAdmitted();
     if (trace.sampled) traced(request, reply, done);
@@ -74,6 +80,11 @@ const routeOf = (request: FastifyRequest) => request.routeOptions.url ?? 'unmatc
 export function leaveBreadcrumb(request: FastifyRequest, breadcrumb: Sentry.Breadcrumb): void {
   request.breadcrumbs ??= [];
   request.breadcrumbs.push({ timestamp: Date.now() / 1000, ...breadcrumb });
+}
+
+/** An event's id with dashes, as a UUID is written; the SDK gives it as 32 hexadecimal digits. */
+export function eventUuid(eventId: string): string {
+  return eventId.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
 /** Runs a function so that whatever Sentry captures in it belongs to this request and its trace. */
@@ -137,4 +148,4 @@ function rateLimit(perSecond: number): () => boolean {
   };
 }
 
-export default fp(sentry, { name: 'sentry', dependencies: ['visitor', 'request-metrics'] });
+export default fp(sentry, { name: 'sentry', dependencies: ['request-metrics'] });

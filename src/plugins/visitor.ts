@@ -4,13 +4,6 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** A random id that tells visitors apart without saying who they are; null for a new one. */
-    visitorId: string | null;
-  }
-}
-
 const COOKIE = 'visitor';
 
 /**
