@@ -1,0 +1,186 @@
+/** Does what docs/your-own-application.md says, to an application that has nothing else. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, normalize, resolve } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { startEnvelopeSink } from './helpers/envelope-sink.ts';
+import { eventually } from './helpers/eventually.ts';
+import { freePort } from './helpers/free-port.ts';
+
+const PAGE = 'docs/your-own-application.md';
+const page = readFileSync(PAGE, 'utf8');
+
+/** The first group of the pattern, which the page has to have. */
+function fromPage(pattern: RegExp): string {
+  const found = pattern.exec(page)?.[1];
+  assert.ok(found, `${PAGE} has ${pattern}`);
+  return found;
+}
+
+const rows = [...page.matchAll(/^\| \d+ \| (.+?) \|/gm)].map(([, row = '']) => row);
+const steps = rows.map((row) => [...row.matchAll(/\[(src\/\S+?)\]/g)].map(([, file = '']) => file));
+const packages = fromPage(/^ {4}npm install (.+)$/m).split(' ');
+const lines = fromPage(/^```diff\n(.*?)\n```$/ms).split('\n');
+const sourceOf = (lines: string[]) => lines.map((line) => `${line.slice(1)}\n`).join('');
+const bareSource = sourceOf(lines.filter((line) => !line.startsWith('+')));
+const fullSource = sourceOf(lines);
+const nameOf = (spec: string) => spec.replace(/@[\d.]+$/, '');
+const startArguments = fromPage(/^ {4}SENTRY_DSN=\S+ node (.+)$/m).split(' ');
+
+/** An application of one file, and only the packages that it and the page name. */
+function bareApplication(t: TestContext) {
+  const folder = mkdtempSync(join(tmpdir(), 'bare-application-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const write = (file: string, content: string) => writeFileSync(join(folder, file), content);
+
+  mkdirSync(join(folder, 'src'));
+  write('package.json', JSON.stringify({ name: 'shop', version: '4.5.6', type: 'module' }));
+  const { compilerOptions } = JSON.parse(fromPage(/^```json\n(.*?)^```$/ms));
+  const usual = { target: 'es2023', strict: true, types: ['node'], rootDir: 'src', outDir: 'dist' };
+  write('tsconfig.json', JSON.stringify({ compilerOptions: { ...usual, ...compilerOptions } }));
+  write('src/server.ts', bareSource);
+
+  const installed = ['fastify', 'typescript', '@types/node', ...packages.map(nameOf)];
+  for (const name of installed) {
+    const link = join(folder, 'node_modules', name);
+    mkdirSync(dirname(link), { recursive: true });
+    symlinkSync(resolve('node_modules', name), link);
+  }
+
+  return {
+    write,
+    copy: (file: string) => cpSync(file, join(folder, file)),
+    build: () => {
+      const tsc = resolve('node_modules/typescript/bin/tsc');
+      const built = spawnSync(process.execPath, [tsc], { cwd: folder, encoding: 'utf8' });
+      assert.equal(built.status, 0, built.stdout);
+    },
+    run(args: string[], environment: Record<string, string>) {
+      const child = spawn(process.execPath, args, {
+        cwd: folder,
+        env: { PATH: process.env.PATH, ...environment },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      t.after(() => child.kill('SIGKILL'));
+      const output: string[] = [];
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.on('data', (chunk) => output.push(String(chunk)));
+      }
+      return { child, output: () => output.join('') };
+    },
+  };
+}
+
+test('the packages are of the versions that this application has', () => {
+  const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
+  for (const spec of packages) {
+    const name = nameOf(spec);
+    assert.equal(spec, `${name}@${dependencies[name]?.split('.')[0]}`);
+  }
+});
+
+test('each step imports only files of the steps before it', () => {
+  assert.ok(steps.length > 1);
+  const copied = new Set<string>();
+  for (const file of steps.flat()) {
+    const imports = readFileSync(file, 'utf8').matchAll(/ from '(\.\.?\/.+?)'/g);
+    for (const [, path = ''] of imports) {
+      const needed = normalize(join(dirname(file), path));
+      assert.ok(copied.has(needed), `${needed}, which ${file} imports, is copied before`);
+    }
+    copied.add(file);
+  }
+});
+
+test('a bare application with the files and lines reports its errors and counts its requests', async (t) => {
+  const application = bareApplication(t);
+  application.build();
+
+  await t.test('after the second step, errors outside of requests arrive', async (t) => {
+    const sink = await startEnvelopeSink(t);
+    for (const file of steps.slice(0, 2).flat()) application.copy(file);
+    application.build();
+    const program = 'setImmediate(() => { throw new Error("outside"); })';
+    const options = startArguments.slice(0, -1);
+    const { child } = application.run([...options, '--eval', program], { SENTRY_DSN: sink.dsn });
+    await once(child, 'close');
+    assert.deepEqual(
+      sink.items('event').map((event) => [event.exception.values[0].value, event.release]),
+      [['outside', 'shop@4.5.6']],
+    );
+  });
+
+  const sink = await startEnvelopeSink(t);
+  for (const file of steps.flat()) application.copy(file);
+  application.write('src/server.ts', fullSource);
+  application.build();
+
+  const [port, metricsPort] = [await freePort(), await freePort()];
+  const settings = { SENTRY_DSN: sink.dsn, PORT: port, METRICS_PORT: metricsPort };
+  const { child, output } = application.run(startArguments, settings);
+  const metrics = async () => (await fetch(`http://localhost:${metricsPort}/metrics`)).text();
+  await eventually(async () => {
+    assert.equal(child.exitCode, null, output());
+    assert.match(await metrics(), /^django_http_requests_total\{.*"\/orders\/:id"\} 0$/m);
+  });
+
+  const response = await fetch(`http://localhost:${port}/orders/1`);
+  assert.equal(response.status, 500);
+  const traceId = response.headers.get('x-trace-id');
+  assert.equal((await fetch(`http://localhost:${port}/health`)).status, 200);
+
+  const event = await eventually(() => {
+    assert.equal(sink.items('event').length, 1);
+    return sink.items('event')[0];
+  });
+  assert.equal(event.exception.values[0].value, 'no such table: orders');
+  const frame = event.exception.values[0].stacktrace.frames.at(-1);
+  assert.match(frame.filename, /src\/server\.ts$/);
+  assert.match(frame.context_line, /throw new Error\('no such table: orders'\)/);
+  assert.equal(event.transaction, 'GET /orders/:id');
+  assert.equal(event.contexts.trace.trace_id, traceId);
+  const logged = output()
+    .split('\n')
+    .filter((line) => line.includes('no such table'));
+  assert.equal(logged.length, 1);
+  assert.equal(JSON.parse(logged[0] ?? '').trace_id, traceId);
+
+  await eventually(async () => {
+    const text = await metrics();
+    assert.match(text, /^django_http_requests_total\{method="GET",endpoint="\/orders\/:id"\} 1$/m);
+    assert.match(
+      text,
+      /^http_request_duration_seconds_count\{.*"\/orders\/:id",status_code="500"\} 1$/m,
+    );
+    assert.match(text, /^sentry_events_lost_total\{.*\} 0$/m);
+  });
+
+  // An error just before the stop arrives, too.
+  await fetch(`http://localhost:${port}/orders/2`);
+  child.kill('SIGTERM');
+  await once(child, 'close');
+  assert.equal(sink.items('event').length, 2);
+  assert.deepEqual(
+    sink.items('transaction').map(({ transaction }) => transaction),
+    ['GET /orders/:id', 'GET /orders/:id'],
+    'what is not to be traced is not',
+  );
+});
+
+test('the page links to files that exist', () => {
+  for (const [, file = ''] of page.matchAll(/\]\(\.\.\/([^)]+)\)/g)) {
+    assert.ok(existsSync(file), file);
+  }
+});
