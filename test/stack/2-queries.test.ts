@@ -1,7 +1,8 @@
-/** Every query of every panel and of every rule has data. */
+/** Every query of every panel, of every rule and of the page on PromQL has data. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eventually } from '../helpers/eventually.ts';
+import { documentedQueries } from '../helpers/promql-page.ts';
 import { type Service, startStack } from './helpers/compose.ts';
 import {
   dashboards,
@@ -58,6 +59,12 @@ for (const dashboard of dashboards) {
       assert.ok(data.length > 0, `no values: ${expression}`);
     });
   }
+}
+
+for (const { query } of documentedQueries) {
+  test(`the query ${query.replaceAll(/\s+/g, ' ')} of docs/promql.md has data`, async () => {
+    await eventually(() => assertHasData(urls.prometheus, query), patience());
+  });
 }
 
 for (const { record, alert, expr, labels = {} } of rules) {
