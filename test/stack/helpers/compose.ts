@@ -49,7 +49,7 @@ export async function startStack(): Promise<Stack> {
 
   const compose: Stack['compose'] = (...args) => docker(['compose', ...args]);
   const { name } = JSON.parse(await compose('config', '--format', 'json'));
-  return { urls: await urlsOf(compose), compose, projectName: name };
+  return { urls: await urlsOf(compose, 'app'), compose, projectName: name };
 }
 
 /**
@@ -60,22 +60,25 @@ export async function startStack(): Promise<Stack> {
  * @param name what the project's name ends in
  * @param files Compose files that change the stack
  * @param replicas how many replicas of the application
+ * @param entrance the service that answers for the application, where it is not reached itself
  */
 export async function startOwnStack({
   name,
   files = [],
   replicas = 1,
+  entrance = 'app',
 }: {
   name: string;
   files?: string[];
   replicas?: number;
+  entrance?: string;
 }): Promise<Stack> {
   const projectName = `monitoring-test-${name}`;
   const environment = {
     COMPOSE_PROJECT_NAME: projectName,
     COMPOSE_FILE: ['docker-compose.yml', ...files].join(':'),
     COMPOSE_PATH_SEPARATOR: ':',
-    ...(await portSettings(replicas)),
+    ...(await portSettings(entrance === 'app' ? replicas : 1)),
   };
   // Whoever runs the tests may have settings in .env that the tests do not expect.
   const compose: Stack['compose'] = (...args) =>
@@ -86,16 +89,16 @@ export async function startOwnStack({
   await remove();
   after(remove);
   console.log(`docker compose up: a stack for this file alone, ${projectName}`);
-  const services = [...SERVICES, 'bugsink-project'];
+  const services = [...new Set([...SERVICES, 'bugsink-project', entrance])];
   const scale = ['--scale', `app=${replicas}`];
   await compose('up', '--detach', '--build', '--wait', ...scale, ...services);
-  return { urls: await urlsOf(compose), compose, projectName };
+  return { urls: await urlsOf(compose, entrance), compose, projectName };
 }
 
-async function urlsOf(compose: Stack['compose']): Promise<Stack['urls']> {
+async function urlsOf(compose: Stack['compose'], entrance: string): Promise<Stack['urls']> {
   const entries = SERVICES.map(async (service) => [
     service,
-    `http://${await compose('port', service, String(PORTS[service]))}`,
+    `http://${await compose('port', service === 'app' ? entrance : service, String(PORTS[service]))}`,
   ]);
   return Object.fromEntries(await Promise.all(entries));
 }
