@@ -5,7 +5,7 @@ import { measure, PAGE, withVariant } from './measure.ts';
 import { run } from './processes.ts';
 import type { Server, Sink } from './server.ts';
 import type { Defaults, Settings } from './settings.ts';
-import { ratios, rotate, type Summary, summarize } from './statistics.ts';
+import { differences, ratios, rotate, type Summary, summarize } from './statistics.ts';
 import { type Variant, variants } from './variants.ts';
 
 const ALL = variants.map(({ name }) => name);
@@ -79,6 +79,7 @@ async function costRows(context: Context, connections: number): Promise<Row[]> {
       connections,
       cpuMicroseconds: summarize(microseconds),
       ratio: summarize(ratios(microseconds, bare)),
+      added: summarize(differences(microseconds, bare)),
       requestsPerSecond: summarize(list.map((one) => one.requestsPerSecond)),
       // About 1 if the server was saturated, which a single thread of JavaScript is at one core.
       cores: summarize(list.map((one) => one.cores)),
@@ -90,7 +91,9 @@ const COST_COLUMNS = {
   title: 'Variant',
   cpuMicroseconds: 'CPU µs per request',
   ratio: 'x bare',
+  added: 'µs more than bare',
   requestsPerSecond: 'requests per second',
+  cores: 'cores',
 };
 
 const cost: Section = {

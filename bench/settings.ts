@@ -33,7 +33,7 @@ export function readSettings(defaults: Defaults) {
   return {
     rounds: numberFrom('BENCH_ROUNDS', defaults.rounds),
     seconds: numberFrom('BENCH_SECONDS', defaults.seconds),
-    connections: numberFrom('BENCH_CONNECTIONS', 16),
+    connections: numberFrom('BENCH_CONNECTIONS', 64),
     requests: numberFrom('BENCH_REQUESTS', 1_000_000),
     warmUp: defaults.warmUp ?? 10_000,
     variants: variantsFrom('BENCH_VARIANTS', defaults.variants ?? []),

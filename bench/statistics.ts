@@ -25,6 +25,11 @@ export function ratios(values: number[], base: number[]): number[] {
   return values.map((value, round) => value / (base[round] as number));
 }
 
+/** How much more than the base each measurement is, both taken in the same round. */
+export function differences(values: number[], base: number[]): number[] {
+  return values.map((value, round) => value - (base[round] as number));
+}
+
 /** The list begun at another place in each round, so that nobody always comes first. */
 export function rotate<T>(list: T[], round: number): T[] {
   const first = round % list.length;
