@@ -10,6 +10,7 @@ import {
   mails,
   postJson,
   query,
+  queryValue,
   targets,
   triggerError,
 } from './helpers/services.ts';
@@ -145,3 +146,20 @@ for (const service of SERVICES) {
     }
   });
 }
+
+test('a tracker whose name does not resolve loses events, counted, until it is back', async () => {
+  const lost = async () =>
+    (await queryValue(urls.prometheus, 'sum(sentry_events_lost_total{category="error"})')) ?? 0;
+  const before = await lost();
+
+  await stack.compose('stop', 'bugsink');
+  const lookup = "require('node:dns').lookup('bugsink', (error) => console.log(error?.code))";
+  const code = await stack.compose('exec', '-T', 'app', 'node', '--eval', lookup);
+  assert.match(code, /ENOTFOUND|EAI_AGAIN/, 'the engine forgets the name of a stopped container');
+  await triggerError(urls.app);
+  await eventually(async () => assert.equal((await lost()) - before, 1, 'it is counted'), 60);
+
+  await stack.compose('up', '-d', '--no-deps', '--wait', 'bugsink');
+  const returns = await use.bugsink();
+  await eventually(returns, 30);
+});
