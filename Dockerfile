@@ -20,6 +20,10 @@ COPY views views
 COPY scripts/traffic.ts scripts/
 # The source maps point here: without these files events show compiled lines instead of TypeScript.
 COPY src src
+# The guide quotes these.
+COPY prometheus.yml alertmanager.yml ./
+COPY prometheus/rules prometheus/rules
+COPY grafana/dashboard.ts grafana/
 COPY --from=build /app/dist dist
 USER node
 EXPOSE 8000 9464

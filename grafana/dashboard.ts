@@ -195,6 +195,7 @@ function requestsSinceStart() {
     );
 }
 
+// #region panel
 function requestRateByEndpoint() {
   return timeSeries('Requests per second by endpoint')
     .description(
@@ -209,6 +210,7 @@ function requestRateByEndpoint() {
       ),
     );
 }
+// #endregion
 
 function activeUsers() {
   return withThreshold(

@@ -6,6 +6,7 @@ import type { Config } from './config.ts';
 import type { Metrics } from './metrics.ts';
 import drain from './plugins/drain.ts';
 import errorPages from './plugins/error-pages.ts';
+import language from './plugins/language.ts';
 import requestMetrics from './plugins/request-metrics.ts';
 import security, { SECURITY_HEADERS } from './plugins/security.ts';
 import sentry from './plugins/sentry.ts';
@@ -54,13 +55,14 @@ export function buildApp({
 
   app.register(drain);
   app.register(visitor, { config });
+  app.register(language);
   app.register(requestMetrics, { metrics });
   app.register(sentry, { config, untracedRoutes: [...PROBES, '/style.css'] });
   app.register(security, { config });
   app.register(fastifyView, { engine: { eta: new Eta() }, root: VIEWS });
   app.register(errorPages, { config });
 
-  app.register(home, { config });
+  app.register(home, { config, metrics });
   app.register(triggerError, { config });
   app.register(myView, { config, metrics });
   app.register(health);

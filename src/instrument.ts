@@ -20,6 +20,7 @@ function configOrExit() {
 export const config = configOrExit();
 
 if (config.SENTRY_DSN) {
+  // #region init
   Sentry.initWithoutDefaultIntegrations({
     dsn: config.SENTRY_DSN,
     environment: config.SENTRY_ENVIRONMENT,
@@ -27,6 +28,7 @@ if (config.SENTRY_DSN) {
 
     // As in the article. src/plugins/sentry.ts asks for it before it begins a trace.
     tracesSampleRate: config.SENTRY_TRACES_SAMPLE_RATE,
+    // #endregion
     // Sends whole transactions. The default, streamed spans, is understood by sentry.io and
     // self-hosted Sentry only, not by Bugsink, GlitchTip or `sentry local`.
     traceLifecycle: 'static',

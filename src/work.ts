@@ -19,7 +19,11 @@ export const workQuerystring = {
  */
 export async function yourCode(request: FastifyRequest<{ Querystring: WorkQuery }>) {
   const { seconds } = request.query;
+  // #region breadcrumb
   leaveBreadcrumb(request, { category: 'work', message: `Working for ${seconds} s` });
+  // #endregion
+  // #region span
   const work = () => sleep(seconds * 1000);
   await (request.span ? Sentry.startSpan({ name: 'your code', op: 'function' }, work) : work());
+  // #endregion
 }

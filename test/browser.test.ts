@@ -9,6 +9,7 @@ import { spawnApp } from './helpers/spawn-app.ts';
 
 const PAGES = [
   { name: 'the guide', path: '/', status: 200 },
+  { name: 'the guide in Russian', path: '/?language=ru', status: 200 },
   { name: 'my-view', path: '/my-view?seconds=0', status: 200 },
   { name: 'the 500 page', path: '/trigger-error/', status: 500 },
   { name: 'the 404 page', path: '/no/such/page', status: 404 },
@@ -91,15 +92,40 @@ test('the pages in a real browser', { skip: noBrowser }, async (t) => {
   });
 
   await t.test(
-    'the button of the guide leads to an error page with a link to its event',
+    'the buttons of the guide and the way back to what happened, without JavaScript',
     async () => {
-      const page = await browser.newPage();
+      const context = await browser.newContext({ javaScriptEnabled: false, locale: 'ru-RU' });
+      const page = await context.newPage();
       await page.goto(app.url);
+      await page.getByRole('link', { name: 'English' }).click();
       await page.getByRole('link', { name: 'Trigger the error' }).click();
       const eventId = await page.locator('#event-id').innerText();
       const link = await page.locator('#event-link').getAttribute('href');
       assert.equal(link?.replaceAll('-', ''), `http://localhost:9000/issues/event/${eventId}`);
-      await page.close();
+      await page.getByRole('link', { name: 'Back to the guide' }).click();
+      const step = page.locator('#trigger-error');
+      await step.getByText(eventId).waitFor();
+      assert.equal(
+        await step.getByRole('link', { name: 'Open this event' }).getAttribute('href'),
+        link,
+      );
+
+      const visits = async () => Number(await page.locator('#visits').innerText());
+      const before = await visits();
+      await page.getByRole('link', { name: 'Visit the page', exact: true }).click();
+      await page.getByRole('link', { name: 'Back to the guide' }).click();
+      assert.equal(await visits(), before + 1);
+
+      const hold = page.getByRole('link', { name: 'Hold it open' });
+      assert.equal(await hold.getAttribute('target'), '_blank');
+      const visit = app.get('/my-view?seconds=3');
+      await eventually(async () => {
+        await page.getByRole('link', { name: 'Count again' }).click();
+        assert.equal(await page.locator('#active-users').innerText(), '1');
+      });
+      await visit;
+      assert.match(page.url(), /#instrument$/, 'where the reader was');
+      await context.close();
     },
   );
 });

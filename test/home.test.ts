@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { test } from 'node:test';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
+import { eventually } from './helpers/eventually.ts';
 import { spawnApp } from './helpers/spawn-app.ts';
 
 const links = (html: string) =>
@@ -39,7 +41,7 @@ test('the guide links every step to what does it and what shows it', async (t) =
   ]) {
     assert.ok(links(html).includes(url), `${url} is not linked`);
   }
-  assert.match(html, /environment <code>staging<\/code>/);
+  assert.match(html, /<dt>Environment<\/dt><dd><code>staging<\/code>/);
   assert.match(html, /demo@example\.com \/ secret-login/);
 });
 
@@ -47,7 +49,7 @@ test('what is not configured is not linked, and said to be off', async (t) => {
   const app = await spawnApp(t);
   const html = await (await app.get('/')).text();
   assert.deepEqual(
-    links(html).filter((url) => !url.startsWith('/') && url !== 'data:,'),
+    links(html).filter((url) => !/^[/#]/.test(url) && url !== 'data:,'),
     [],
   );
   assert.match(html, /off: errors are only logged/);
@@ -62,6 +64,85 @@ test('every page of its own that the guide links to exists', async (t) => {
     const { status } = await app.get(path);
     assert.equal(status, path.startsWith('/trigger-error') ? 500 : 200, path);
   }
+  const pages = ['/my-view?seconds=0', '/trigger-error/'].map(async (path) =>
+    (await app.get(path)).text(),
+  );
+  for (const page of [html, ...(await Promise.all(pages))]) {
+    for (const url of links(page).filter((url) => url.includes('#'))) {
+      const id = url.split('#')[1];
+      assert.ok(html.includes(`<article id="${id}"`), `there is no step ${url}`);
+    }
+  }
+});
+
+const ENTITIES: Record<string, string> = { lt: '<', gt: '>', quot: '"', '#39': "'", amp: '&' };
+const MARKER = /^(?:\/\/ )?#(?:end)?region.*\n/gm;
+const unindented = (code: string) => code.replaceAll(/^ +/gm, '');
+
+test('the code of every step stands in its file, and every marked region is in a step', async (t) => {
+  const app = await spawnApp(t);
+  const html = await (await app.get('/')).text();
+  const steps = html.split('<article ').slice(1);
+  assert.equal(steps.length, 12);
+  const files: string[] = [];
+  for (const step of steps) {
+    const snippets = [...step.matchAll(/<pre [^>]*aria-label="([^"]+)"><code>(.*?)<\/code>/gs)];
+    assert.ok(snippets.length > 0, step);
+    for (const [, file = '', escaped = ''] of snippets) {
+      const code = escaped.replaceAll(/&([^;]+);/g, (_, name) => ENTITIES[name] ?? '');
+      assert.ok(code.trim().length > 0, file);
+      const source = unindented(readFileSync(file, 'utf8'));
+      assert.ok(source.replaceAll(MARKER, '').includes(unindented(code)), `${file}: ${code}`);
+      files.push(file);
+    }
+  }
+  for (const file of new Set(files)) {
+    const markers = unindented(readFileSync(file, 'utf8')).match(MARKER) ?? [];
+    assert.equal(markers.length / 2, files.filter((name) => name === file).length, file);
+  }
+});
+
+/** The number in the element of this id. */
+const numberIn = (html: string, id: string) =>
+  Number(new RegExp(`id="${id}">([^<]*)<`).exec(html)?.[1]);
+
+test('the guide shows the counts as they are', async (t) => {
+  const app = await spawnApp(t);
+  const guide = async () => (await app.get('/')).text();
+  assert.equal(numberIn(await guide(), 'visits'), 0);
+  assert.equal(numberIn(await guide(), 'active-users'), 0);
+  const visit = app.get('/my-view?seconds=1');
+  await eventually(async () => assert.equal(numberIn(await guide(), 'active-users'), 1));
+  await visit;
+  await app.get('/my-view?seconds=0');
+  await eventually(async () => assert.equal(numberIn(await guide(), 'active-users'), 0));
+  assert.equal(numberIn(await guide(), 'visits'), 2);
+});
+
+test("the guide links a visitor's last event, whichever replica it met", async (t) => {
+  const sink = await startEnvelopeSink(t);
+  const settings = {
+    SENTRY_DSN: sink.dsn,
+    SENTRY_EVENT_URL: 'http://tracker.example/issues/event/',
+    COOKIE_SECRET: 'the same secret on all of the replicas',
+  };
+  const [one, other] = [await spawnApp(t, settings), await spawnApp(t, settings)];
+  const EVENT = /tracker\.example\/issues\/event\/([0-9a-f-]{36})"/;
+  const eventOn = async (cookie: string) => {
+    const html = await (await other.get('/', { headers: { cookie } })).text();
+    return EVENT.exec(html)?.[1];
+  };
+
+  const error = await one.get('/trigger-error/');
+  const [setCookie = ''] = error.headers.getSetCookie();
+  for (const attribute of ['event=', 'HttpOnly', 'SameSite=Lax', 'Path=/']) {
+    assert.ok(setCookie.includes(attribute), attribute);
+  }
+  const cookie = setCookie.split(';')[0] ?? '';
+  assert.equal(await eventOn(cookie), EVENT.exec(await error.text())?.[1]);
+  assert.equal(await eventOn(''), undefined, 'somebody else has no event');
+  assert.equal(await eventOn(cookie.replace(/=..../, '=0000')), undefined, 'a forged one');
+  assert.deepEqual((await one.get('/no/such/page')).headers.getSetCookie(), []);
 });
 
 test('what a visitor typed comes back as text, never as markup', async (t) => {

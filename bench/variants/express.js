@@ -1,4 +1,5 @@
 /** The same page on Express, with the metrics of a package. */
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Eta } from 'eta';
@@ -10,13 +11,15 @@ const eta = new Eta({
   cache: true,
 });
 
+const text = JSON.parse(readFileSync(new URL('../../views/text/en.json', import.meta.url), 'utf8'));
+
 const app = express();
 app.use(prometheusBundle({ includeMethod: true, includePath: true }));
 
 app.get('/my-view', async (request, response) => {
   const seconds = Number(request.query.seconds ?? 0.1);
   await sleep(seconds * 1000);
-  response.send(eta.render('my-view', { title: 'My view', seconds, counterUrl: '', gaugeUrl: '' }));
+  response.send(eta.render('my-view', { text, seconds, counterUrl: '', gaugeUrl: '' }));
 });
 
 app.get('/trigger-error/', (_request, response) => {

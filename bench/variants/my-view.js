@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import fastifyView from '@fastify/view';
@@ -8,6 +9,8 @@ const querystring = {
   type: 'object',
   properties: { seconds: { type: 'number', minimum: 0, maximum: 10, default: 0.1 } },
 };
+
+const text = JSON.parse(readFileSync(new URL('../../views/text/en.json', import.meta.url), 'utf8'));
 
 /** The application's pages with nothing that monitors them but, where it is given, the gauge. */
 async function myView(app, { metrics }) {
@@ -26,7 +29,7 @@ async function myView(app, { metrics }) {
     async (request, reply) => {
       const { seconds } = request.query;
       await sleep(seconds * 1000);
-      return reply.view('my-view.eta', { title: 'My view', seconds, counterUrl: '', gaugeUrl: '' });
+      return reply.view('my-view.eta', { text, seconds, counterUrl: '', gaugeUrl: '' });
     },
   );
 

@@ -4,6 +4,8 @@ import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
 import { eventUrl } from '../event-url.ts';
 import { traceContextOf } from '../trace-context.ts';
+import { textFor } from './language.ts';
+import { rememberEvent } from './visitor.ts';
 
 /**
  * Answers errors with pages. The visitor of a 500 gets the ids to report, and never the error
@@ -21,6 +23,7 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
     }
     request.log.error({ err: error }, 'request failed');
     const { eventId } = request;
+    if (eventId) rememberEvent(reply, eventId);
     return sendPage(reply.code(statusCode), 'server-error.eta', {
       title: `${statusCode} ${STATUS_CODES[statusCode] ?? ''}`,
       eventId,
@@ -31,9 +34,9 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
   });
 
   app.setNotFoundHandler((request, reply) =>
-    sendPage(reply.code(404), 'client-error.eta', {
+    sendPage(reply.code(404), 'not-found.eta', {
       title: '404 Not Found',
-      message: `There is no page for ${request.method} ${request.url}.`,
+      address: `${request.method} ${request.url}`,
     }),
   );
 }
@@ -45,7 +48,7 @@ async function sendPage(
   data: { title: string; [value: string]: unknown },
 ) {
   try {
-    const html = await reply.viewAsync(view, data);
+    const html = await reply.viewAsync(view, { text: textFor(reply.request, reply), ...data });
     return reply.type('text/html; charset=utf-8').send(html);
   } catch (err) {
     reply.log.error({ err }, 'the error page failed');

@@ -34,10 +34,12 @@ async function requestMetrics(app: FastifyInstance, { metrics }: { metrics: Metr
 
   app.decorateRequest('exemplarLabels', null);
 
+  // #region counter
   app.addHook('onRequest', (request, reply, done) => {
     const method = METHODS.has(request.method) ? request.method : 'other';
     const endpoint = request.routeOptions.url ?? 'unmatched';
     requestCount.inc({ method, endpoint });
+    // #endregion
 
     const start = performance.now();
     // "close" comes once for every request, also for one that the client gave up.

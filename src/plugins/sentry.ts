@@ -93,9 +93,11 @@ function isolated(request: FastifyRequest, run: (isolationScope: Sentry.Scope) =
   Sentry.withIsolationScope((isolationScope) => {
     // What untraced requests leave with Sentry.addBreadcrumb is common to all of them.
     isolationScope.clearBreadcrumbs();
+    // #region context
     isolationScope.setTransactionName(`${method} ${routeOf(request)}`);
     isolationScope.setTag('request_id', id);
     if (visitorId) isolationScope.setUser({ id: visitorId });
+    // #endregion
     // From this the SDK takes what src/instrument.ts lets it collect.
     const normalizedRequest = { method, url: `${protocol}://${host}${url}` };
     isolationScope.setSDKProcessingMetadata({ normalizedRequest });

@@ -4,11 +4,17 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
 
-const COOKIE = 'visitor';
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The id of the last event that this visitor met; null if there is none. */
+    lastEventId: string | null;
+  }
+}
 
 /**
  * Knows visitors again by a random id, so that the tracker can say how many of them met an error.
- * The cookie is signed: what it holds goes to the tracker, and only this application may write it.
+ * The cookies are signed: what they hold goes to the tracker and into links, and only this
+ * application may write it.
  */
 async function visitor(app: FastifyInstance, { config }: { config: Config }) {
   await app.register(fastifyCookie, {
@@ -16,26 +22,47 @@ async function visitor(app: FastifyInstance, { config }: { config: Config }) {
     // Cookies are read where somebody asks who the visitor is: most requests do not.
     hook: false,
   });
-  app.decorateRequest('visitorId', {
-    getter() {
-      const cookie = app.parseCookie(this.headers.cookie ?? '')[COOKIE];
-      const { valid, value } = cookie ? this.unsignCookie(cookie) : { valid: false, value: null };
-      return valid ? value : null;
-    },
-  });
+  for (const [property, cookie] of Object.entries({ visitorId: 'visitor', lastEventId: 'event' })) {
+    app.decorateRequest(property, {
+      getter() {
+        const { valid, value } = this.unsignCookie(readCookie(this, cookie));
+        return valid ? value : null;
+      },
+    });
+  }
 }
 
-/** Gives a new visitor an id, to be sent back with the next requests. */
-export function welcome(request: FastifyRequest, reply: FastifyReply): void {
-  if (request.visitorId) return;
-  reply.setCookie(COOKIE, randomUUID(), {
+/** A cookie as it was sent: what it holds is to be checked. */
+export function readCookie(request: FastifyRequest, name: string): string {
+  const { cookie } = request.headers;
+  return (cookie && request.server.parseCookie(cookie)[name]) || '';
+}
+
+/** Sets a cookie that comes back with the visitor's next requests, and is out of reach for scripts. */
+export function setCookie(
+  reply: FastifyReply,
+  name: string,
+  value: string,
+  { signed }: { signed: boolean },
+): void {
+  reply.setCookie(name, value, {
     path: '/',
-    signed: true,
+    signed,
     httpOnly: true,
     sameSite: 'lax',
     secure: 'auto',
     maxAge: 30 * 24 * 60 * 60,
   });
+}
+
+/** Gives a new visitor an id. */
+export function welcome(request: FastifyRequest, reply: FastifyReply): void {
+  if (!request.visitorId) setCookie(reply, 'visitor', randomUUID(), { signed: true });
+}
+
+/** Remembers the event that a visitor's error was reported as, for the guide to link to. */
+export function rememberEvent(reply: FastifyReply, eventId: string): void {
+  setCookie(reply, 'event', eventId, { signed: true });
 }
 
 export default fp(visitor, { name: 'visitor' });

@@ -1,27 +1,38 @@
 import * as Sentry from '@sentry/node';
 import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config.ts';
-import { guide } from '../guide.ts';
+import { eventUrl } from '../event-url.ts';
+import type { Metrics } from '../metrics.ts';
+import { textFor } from '../plugins/language.ts';
 import { welcome } from '../plugins/visitor.ts';
+import { prometheusQuery } from '../prometheus-query.ts';
+import { readSnippets } from '../snippets.ts';
 
-/** The guide: every step of the article, and what is switched on at the moment. */
-export default async function home(app: FastifyInstance, { config }: { config: Config }) {
-  const sections = guide(config);
+/** The guide: every step of the article, with what came of it so far. */
+export default async function home(
+  app: FastifyInstance,
+  { config, metrics: { requestCount, activeUsers } }: { config: Config; metrics: Metrics },
+) {
+  const snippets = readSnippets();
+  const query = (expression: string) => prometheusQuery(config.PROMETHEUS_URL, expression);
 
   app.get('/', async (request, reply) => {
     welcome(request, reply);
+    const { lastEventId } = request;
+    const visits = (await requestCount.get()).values.filter(
+      ({ labels }) => labels.endpoint === '/my-view',
+    );
     return reply.view('home.eta', {
-      title: 'The article, step by step',
-      sections,
+      text: textFor(request, reply),
       config,
+      snippets,
+      query,
       sentryIsOn: Sentry.isEnabled(),
-      tools: [
-        { name: 'Tracker', url: config.SENTRY_URL },
-        { name: 'Prometheus', url: config.PROMETHEUS_URL },
-        { name: 'Grafana', url: config.GRAFANA_URL },
-        { name: 'Alertmanager', url: config.ALERTMANAGER_URL },
-        { name: 'Mailbox', url: config.MAILDEV_URL },
-      ],
+      lastEventId,
+      lastEventUrl: lastEventId && eventUrl(config.SENTRY_EVENT_URL, lastEventId),
+      visits: visits.reduce((sum, { value }) => sum + value, 0),
+      activeUsers: (await activeUsers.get()).values[0]?.value,
+      now: Date.now(),
     });
   });
 }

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config.ts';
 import type { Metrics } from '../metrics.ts';
+import { textFor } from '../plugins/language.ts';
 import { prometheusQuery } from '../prometheus-query.ts';
 import { type WorkQuery, workQuerystring, yourCode } from '../work.ts';
 
@@ -20,6 +21,7 @@ export default async function myView(
     '/my-view',
     {
       schema: { querystring: workQuerystring },
+      // #region gauge
       // A dec() after the work, as in the article, is never reached when the work throws or the
       // visitor leaves. "close" comes once for every request, however it ends.
       onRequest: (_request, reply, done) => {
@@ -27,11 +29,13 @@ export default async function myView(
         reply.raw.on('close', () => activeUsers.dec());
         done();
       },
+      // #endregion
     },
     async (request, reply) => {
       await yourCode(request);
       const { seconds } = request.query;
-      return reply.view('my-view.eta', { title: 'My view', seconds, counterUrl, gaugeUrl });
+      const text = textFor(request, reply);
+      return reply.view('my-view.eta', { text, seconds, counterUrl, gaugeUrl });
     },
   );
 }

@@ -9,18 +9,22 @@ export default async function triggerError(
 ) {
   const config = { rateLimit: { max: ERRORS_PER_SECOND, timeWindow: '1 second' } };
 
+  // #region error
   app.get('/trigger-error/', { config }, async (_request, reply) => {
     // 1 / 0 is Infinity in JavaScript; only integers of type bigint refuse to be divided by zero.
     const divisionByZero = 1n / 0n;
     return reply.view('my-view.eta', { divisionByZero });
   });
+  // #endregion
 
   app.get<{ Querystring: WorkQuery }>(
     '/trigger-error/other/',
     { config, schema: { querystring: workQuerystring } },
     async (request, reply) => {
+      // #region other-error
       await yourCode(request);
       return reply.view('my-view.eta', JSON.parse('This is not JSON.'));
+      // #endregion
     },
   );
 }

@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
@@ -50,8 +58,11 @@ test('when the error page itself fails, the answer says no more than that', asyn
   for (const name of ['dist', 'views', 'package.json']) {
     cpSync(name, join(folder, name), { recursive: true });
   }
-  symlinkSync(resolve('node_modules'), join(folder, 'node_modules'));
-  for (const view of ['server-error.eta', 'client-error.eta']) {
+  // What else the application reads: its dependencies, and the files that the guide quotes.
+  for (const name of readdirSync('.').filter((name) => !existsSync(join(folder, name)))) {
+    symlinkSync(resolve(name), join(folder, name));
+  }
+  for (const view of ['server-error.eta', 'client-error.eta', 'not-found.eta']) {
     writeFileSync(join(folder, 'views', view), '<%= it.no.such.property %>');
   }
   const app = await spawnApp(t, {}, join(folder, 'dist/server.js'));

@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+
+/** The files that the guide quotes. They are in the image, too: see the Dockerfile. */
+const FILES = [
+  'src/instrument.ts',
+  'src/metrics.ts',
+  'src/work.ts',
+  'src/plugins/request-metrics.ts',
+  'src/plugins/sentry.ts',
+  'src/routes/my-view.ts',
+  'src/routes/trigger-error.ts',
+  'prometheus.yml',
+  'prometheus/rules/alerts.yml',
+  'prometheus/rules/recording.yml',
+  'alertmanager.yml',
+  'grafana/dashboard.ts',
+];
+
+const REGION = /^ *(?:\/\/ )?#region (?<name>\S+)\n(?<code>.*?)^ *(?:\/\/ )?#endregion$/gms;
+
+export interface Snippet {
+  file: string;
+  code: string;
+}
+
+/** What stands between `#region name` and `#endregion` in these files, by the name. */
+export function readSnippets(): Record<string, Snippet> {
+  const snippets: Record<string, Snippet> = {};
+  for (const file of FILES) {
+    const source = readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
+    for (const { groups: { name = '', code = '' } = {} } of source.matchAll(REGION)) {
+      const indentation = Math.min(...[...code.matchAll(/^ *(?=\S)/gm)].map(([s]) => s.length));
+      snippets[name] = { file, code: code.replaceAll(RegExp(`^ {${indentation}}`, 'gm'), '') };
+    }
+  }
+  return snippets;
+}
