@@ -14,7 +14,8 @@ const PROOFS = {
   trace: { types: ['transaction', 'span'], words: /my-view/ },
 };
 
-async function startVariant({ command, environment, path = PAGE }: Variant, dsn: string) {
+/** Starts a variant, and waits until it answers. Who starts it stops it. */
+export async function startVariant({ command, environment, path = PAGE }: Variant, dsn: string) {
   return startServer({
     command,
     environment: {
@@ -66,32 +67,50 @@ export async function check(variant: Variant, sink: Sink): Promise<string> {
   });
 }
 
+export interface Load {
+  connections: number;
+  /** Requests after which a server counts as warm. */
+  warmUp: number;
+  path?: string;
+}
+
 /** Compilers take time and requests; the slowest servers get the time, the others the requests. */
 const WARM_UP = { turns: 5, seconds: 2 };
 
-/** Processor time and speed under load, of a server that is warm. */
-export async function measure(
-  server: Server,
-  how: { connections: number; seconds: number; warmUp: number; path?: string },
-) {
-  const url = server.url + (how.path ?? PAGE);
+/** Loads a server until it is warm, and resolves to the requests that it answers in a second. */
+export async function warmUp(
+  { url }: Server,
+  { connections, warmUp, path = PAGE }: Load,
+): Promise<number> {
   let rate = 0;
-  for (let turn = 0, warm = 0; turn < WARM_UP.turns && warm < how.warmUp; turn++) {
-    const { requests, seconds } = await load(url, { ...how, seconds: WARM_UP.seconds });
+  for (let turn = 0, warm = 0; turn < WARM_UP.turns && warm < warmUp; turn++) {
+    const { requests, seconds } = await load(url + path, { connections, seconds: WARM_UP.seconds });
     warm += requests;
     rate = requests / seconds;
   }
+  return rate;
+}
+
+/**
+ * Processor time and speed of a server under load. It gets a number of requests and not a time: at
+ * its end a time cuts off requests that have cost and are not counted.
+ */
+export async function turn(server: Server, { connections, path = PAGE }: Load, requests: number) {
   const before = server.cpuSeconds();
-  // A number and not a time: at its end a time cuts off requests that have cost and are not counted.
-  const { requests, seconds, bytes } = await load(url, {
-    connections: how.connections,
-    requests: Math.max(how.connections, Math.round(rate * how.seconds)),
-  });
-  const cpuSeconds = server.cpuSeconds() - before;
+  const count = Math.max(connections, Math.round(requests));
+  const result = await load(server.url + path, { connections, requests: count });
+  return { ...result, cpuSeconds: server.cpuSeconds() - before };
+}
+
+/** Several turns of one server as one measurement. */
+export function perRequest(turns: Awaited<ReturnType<typeof turn>>[]) {
+  const sum = (key: keyof (typeof turns)[number]) =>
+    turns.reduce((total, turn) => total + turn[key], 0);
   return {
-    cpuMicroseconds: (cpuSeconds / requests) * 1e6,
-    cores: cpuSeconds / seconds,
-    requestsPerSecond: requests / seconds,
-    bytes: bytes / requests,
+    cpuMicroseconds: (sum('cpuSeconds') / sum('requests')) * 1e6,
+    // About 1 if the server was saturated, which a single thread of JavaScript is at one core.
+    cores: sum('cpuSeconds') / sum('seconds'),
+    requestsPerSecond: sum('requests') / sum('seconds'),
+    bytes: sum('bytes') / sum('requests'),
   };
 }

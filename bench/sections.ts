@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { load } from './load.ts';
-import { measure, PAGE, withVariant } from './measure.ts';
+import { type Load, PAGE, perRequest, startVariant, turn, warmUp, withVariant } from './measure.ts';
 import { run } from './processes.ts';
 import type { Server, Sink } from './server.ts';
 import type { Defaults, Settings } from './settings.ts';
@@ -30,28 +30,67 @@ export interface Section {
   measure(context: Context): Promise<Row[]>;
 }
 
+interface Runner {
+  variant: Variant;
+  server: Server;
+  /** Requests per second when it was warm. */
+  rate: number;
+  turns: Awaited<ReturnType<typeof turn>>[];
+}
+
+/** Seconds that a server is loaded before it is another one's turn. */
+const TURN = 2;
+
 /**
- * Takes one measurement of each variant in each round, from a server started for it alone. One that
- * fails is named and left out from there on, so that a long run is not lost.
+ * Loads all variants by turns, in each round with servers started for it alone: what slows the
+ * machine for longer than a turn slows all of them. One that fails is named and left out from there
+ * on, so that a long run is not lost.
  */
-async function inRounds<T>(
+async function byTurns(
   { settings, sink, notRun, progress }: Context,
   variants: Variant[],
-  measurement: (server: Server) => Promise<T>,
-  describe: (result: T) => string,
+  load: Load,
 ) {
-  const results = new Map<Variant, T[]>(variants.map((variant) => [variant, []]));
+  const results = new Map<Variant, ReturnType<typeof perRequest>[]>(
+    variants.map((variant) => [variant, []]),
+  );
+  const attempt = async (variant: Variant, action: () => Promise<unknown>) => {
+    try {
+      if (results.has(variant)) await action();
+    } catch (error) {
+      if (variant.name === 'bare') throw error;
+      notRun[variant.name] = (error as Error).message;
+      results.delete(variant);
+    }
+  };
+
   for (let round = 0; round < settings.rounds; round++) {
-    for (const variant of rotate([...results.keys()], round)) {
-      try {
-        const result = await withVariant(variant, sink.project().dsn, measurement);
-        results.get(variant)?.push(result);
-        progress(`round ${round + 1} of ${settings.rounds}`, variant.name, describe(result));
-      } catch (error) {
-        if (variant.name === 'bare') throw error;
-        notRun[variant.name] = (error as Error).message;
-        results.delete(variant);
+    const runners: Runner[] = [];
+    try {
+      for (const variant of rotate([...results.keys()], round)) {
+        await attempt(variant, async () => {
+          const server = await startVariant(variant, sink.project().dsn);
+          const runner: Runner = { variant, server, rate: 0, turns: [] };
+          runners.push(runner);
+          runner.rate = await warmUp(server, load);
+        });
       }
+      for (let second = 0; second < settings.seconds; second += TURN) {
+        for (const { variant, server, rate, turns } of rotate(runners, second)) {
+          await attempt(variant, async () => turns.push(await turn(server, load, rate * TURN)));
+        }
+      }
+    } finally {
+      await Promise.all(runners.map(({ server }) => server.stop()));
+    }
+    for (const { variant, turns } of runners.filter(({ variant }) => results.has(variant))) {
+      const result = perRequest(turns);
+      results.get(variant)?.push(result);
+      progress(
+        `round ${round + 1} of ${settings.rounds}`,
+        variant.name,
+        `${Math.round(result.cpuMicroseconds)} µs, ${Math.round(result.requestsPerSecond)} requests per second`,
+      );
     }
   }
   return results;
@@ -59,13 +98,7 @@ async function inRounds<T>(
 
 async function costRows(context: Context, connections: number): Promise<Row[]> {
   const { settings } = context;
-  const results = await inRounds(
-    context,
-    settings.variants,
-    (server) => measure(server, { ...settings, connections }),
-    ({ cpuMicroseconds, requestsPerSecond }) =>
-      `${Math.round(cpuMicroseconds)} µs, ${Math.round(requestsPerSecond)} requests per second`,
-  );
+  const results = await byTurns(context, settings.variants, { ...settings, connections });
   const cpu = new Map(
     [...results].map(([variant, list]) => [variant, list.map((one) => one.cpuMicroseconds)]),
   );
@@ -81,7 +114,6 @@ async function costRows(context: Context, connections: number): Promise<Row[]> {
       ratio: summarize(ratios(microseconds, bare)),
       added: summarize(differences(microseconds, bare)),
       requestsPerSecond: summarize(list.map((one) => one.requestsPerSecond)),
-      // About 1 if the server was saturated, which a single thread of JavaScript is at one core.
       cores: summarize(list.map((one) => one.cores)),
     };
   });
@@ -125,12 +157,21 @@ const startup: Section = {
   defaults: { rounds: 5, seconds: 1, variants: ALL },
   conditions: ['rounds'],
   async measure(context) {
-    const results = await inRounds(
-      context,
-      context.settings.variants,
-      async ({ secondsToFirstAnswer }) => secondsToFirstAnswer * 1000,
-      (milliseconds) => `${Math.round(milliseconds)} ms`,
-    );
+    const { settings, sink, progress } = context;
+    const results = new Map<Variant, number[]>(settings.variants.map((variant) => [variant, []]));
+    for (let round = 0; round < settings.rounds; round++) {
+      for (const variant of rotate(settings.variants, round)) {
+        const server = await startVariant(variant, sink.project().dsn);
+        await server.stop();
+        const milliseconds = server.secondsToFirstAnswer * 1000;
+        results.get(variant)?.push(milliseconds);
+        progress(
+          `round ${round + 1} of ${settings.rounds}`,
+          variant.name,
+          `${Math.round(milliseconds)} ms`,
+        );
+      }
+    }
     return [...results].map(([{ name, title }, milliseconds]) => ({
       name,
       title,
@@ -203,12 +244,8 @@ const scrape: Section = {
         reports: [],
       }),
     );
-    const results = await inRounds(
-      context,
-      servers,
-      (server) => measure(server, { ...context.settings, connections: 1, path: '/metrics' }),
-      ({ cpuMicroseconds }) => `${(cpuMicroseconds / 1000).toFixed(2)} ms`,
-    );
+    const load = { ...context.settings, connections: 1, path: '/metrics' };
+    const results = await byTurns(context, servers, load);
     return [...results].map(([{ name }, list]) => ({
       series: Number(name),
       cpuMilliseconds: summarize(list.map((one) => one.cpuMicroseconds / 1000)),
