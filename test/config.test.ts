@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { ConfigError, readConfig } from '../src/config.ts';
 import { spawnServer } from './helpers/spawn-app.ts';
@@ -92,11 +91,4 @@ test('a bad value stops the start with that line, exit code 1 and no stack', asy
     'PORT is "http", but takes a TCP port, 0 to 65535.',
     'LOG_LEVEL is "verbose", but takes one of fatal, error, warn, info, debug, trace, silent.',
   ]);
-});
-
-test('the README documents every setting', () => {
-  const readme = readFileSync('README.md', 'utf8');
-  for (const name of Object.keys(readConfig({}))) {
-    assert.ok(readme.includes(`\`${name}\``), `${name} is missing in README.md`);
-  }
 });

@@ -103,7 +103,8 @@ async function urlsOf(compose: Stack['compose'], entrance: string): Promise<Stac
   return Object.fromEntries(await Promise.all(entries));
 }
 
-async function portSettings(replicas: number): Promise<Record<string, string>> {
+/** Free ports for a stack, as settings of the Compose file. */
+export async function portSettings(replicas: number): Promise<Record<string, string>> {
   const single = ['BUGSINK', 'PROMETHEUS', 'ALERTMANAGER', 'GRAFANA', 'MAILDEV'];
   let next = await freePorts(single.length + 2 * replicas);
   const take = (count: number) => {
