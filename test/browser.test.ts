@@ -113,14 +113,14 @@ test('the pages in a real browser', { skip: noBrowser }, async (t) => {
       const visits = async () => Number(await page.locator('#visits').innerText());
       const before = await visits();
       await page.getByRole('link', { name: 'Visit the page', exact: true }).click();
-      await page.getByRole('link', { name: 'Back to the guide' }).click();
+      await page.getByRole('link', { name: 'Back to the counts' }).click();
       assert.equal(await visits(), before + 1);
 
       const hold = page.getByRole('link', { name: 'Hold it open' });
       assert.equal(await hold.getAttribute('target'), '_blank');
       const visit = app.get('/my-view?seconds=3');
       await eventually(async () => {
-        await page.getByRole('link', { name: 'Count again' }).click();
+        await page.getByRole('link', { name: 'Refresh the numbers' }).click();
         assert.equal(await page.locator('#active-users').innerText(), '1');
       });
       await visit;

@@ -11,7 +11,8 @@ export default async function triggerError(
 
   // #region error
   app.get('/trigger-error/', { config }, async (_request, reply) => {
-    // 1 / 0 is Infinity in JavaScript; only integers of type bigint refuse to be divided by zero.
+    // 1 / 0 is Infinity in JavaScript.
+    // Only integers of type bigint refuse to be divided by zero.
     const divisionByZero = 1n / 0n;
     return reply.view('my-view.eta', { divisionByZero });
   });
