@@ -148,7 +148,7 @@ test('another error is an issue of its own', async () => {
 async function openEvent(page: Page, link: string): Promise<void> {
   await page.goto(`${urls.app}/`);
   const [email = '', password = ''] = (
-    await page.locator('dd code', { hasText: ' / ' }).innerText()
+    await page.locator('dd code', { hasText: /@.+ \/ / }).innerText()
   ).split(' / ');
   await page.goto(link);
   await page.locator('input[name=username]').fill(email);
