@@ -324,20 +324,24 @@ test(`a swarm of ${NODES} nodes and ${REPLICAS} replicas`, { skip: reason ?? fal
     const api = bugsinkApi(`http://${addressInside('bugsink')}:8000`);
     const restarts = docker('service', 'ps', '--quiet', `${STACK}_bugsink`).split('\n').length - 1;
     figures.push(['restarts of Bugsink', restarts]);
+    const countedLost = 'sum(max_over_time(sentry_events_lost_total{category="error"}[1h]))';
+    // Bugsink takes events at once, and files them one after the other.
     await eventually(async () => {
       const stored = await api.eventIds();
       const missing = sent.filter(({ id }) => !stored.has(id));
       const unexplained = missing.filter(
         ({ ended }) => ended < killed.begun - 5_000 || ended > killed.ended + 1_000,
       );
+      const times = unexplained.map(({ ended }) => seconds(ended - killed.begun));
       assert.equal(
         unexplained.length,
         0,
-        `${unexplained.length} of ${sent.length} events are missing`,
+        `${unexplained.length} of ${sent.length} events are missing, by the seconds since the node died: ` +
+          `${times}. Counted as lost: ${await queryValue(prometheus, countedLost)}`,
       );
       figures.push(['error events', sent.length]);
       figures.push(['error events that died with the node', missing.length]);
-    }, 60);
+    }, 180);
   });
 
   await t.test("Prometheus's totals match the visitors' own", async () => {
