@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
+import { eventIdOn } from './helpers/event-id.ts';
 import { eventually } from './helpers/eventually.ts';
 import { type LogLine, spawnApp } from './helpers/spawn-app.ts';
 
@@ -15,7 +16,7 @@ test('one id leads from the page to the log, the event, the metric and the trace
   const response = await app.get('/trigger-error/');
   const html = await response.text();
   const traceId = response.headers.get('x-trace-id');
-  const eventId = /id="event-id">([0-9a-f]{32})</.exec(html)?.[1];
+  const eventId = eventIdOn(html);
   assert.match(traceId ?? '', /^[0-9a-f]{32}$/);
   assert.ok(html.includes(`id="trace-id">${traceId}<`), 'the page');
 

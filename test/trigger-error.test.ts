@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
+import { eventIdOn } from './helpers/event-id.ts';
 import { eventually } from './helpers/eventually.ts';
 import { spawnApp } from './helpers/spawn-app.ts';
 
@@ -25,7 +26,7 @@ test('four visits are four events of one kind, with source, request and trace', 
       'the error is not disclosed',
     );
     pages.push({
-      eventId: /id="event-id">([0-9a-f]{32})</.exec(html)?.[1],
+      eventId: eventIdOn(html),
       traceId: /id="trace-id">([0-9a-f]{32})</.exec(html)?.[1],
       link: /id="event-link" href="([^"]+)"/.exec(html)?.[1],
     });

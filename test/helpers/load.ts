@@ -1,4 +1,5 @@
 import { Agent, get } from 'node:http';
+import { eventIdOn } from './event-id.ts';
 
 export interface Visit {
   /** 0 if there was no answer; the error says why. */
@@ -57,7 +58,7 @@ export function percentile(visits: Visit[], share: number): number {
 
 /** The ids of the events that the answers claim were captured. */
 export function eventIds(visits: Visit[]): string[] {
-  return visits.flatMap(({ body }) => /id="event-id">([0-9a-f]{32})</.exec(body)?.[1] ?? []);
+  return visits.flatMap(({ body }) => eventIdOn(body) ?? []);
 }
 
 /** Every status that there was, and the errors of what was not answered. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { eventIdOn } from '../../helpers/event-id.ts';
 import type { Stack } from './compose.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: answers of other programs, looked into by the tests
@@ -93,7 +94,7 @@ export async function triggerError(app: string): Promise<string> {
   const response = await fetch(`${app}/trigger-error/`);
   const html = await response.text();
   assert.equal(response.status, 500);
-  const eventId = /id="event-id">([0-9a-f]{32})</.exec(html)?.[1];
+  const eventId = eventIdOn(html);
   assert.ok(eventId, 'the page shows an event id');
   return eventId;
 }

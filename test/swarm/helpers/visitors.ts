@@ -1,4 +1,5 @@
 import { Agent, get } from 'node:http';
+import { eventIdOn } from '../../helpers/event-id.ts';
 
 export interface Visit {
   path: string;
@@ -46,7 +47,7 @@ export function startVisitors(url: string, rate: number) {
       });
       response.on('error', fail);
       response.on('end', () => {
-        const eventId = /id="event-id">([0-9a-f]{32})</.exec(body)?.[1];
+        const eventId = eventIdOn(body);
         end({ status: response.statusCode ?? 0, ...(eventId && { eventId }) });
       });
     }).on('error', fail);

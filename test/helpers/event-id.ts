@@ -1,0 +1,4 @@
+/** The id of the event that an error page names; undefined if it names none. */
+export function eventIdOn(html: string): string | undefined {
+  return /id="event-id">([0-9a-f]{32})</.exec(html)?.[1];
+}
