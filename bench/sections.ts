@@ -41,34 +41,36 @@ interface Runner {
 /** Seconds that a server is loaded before it is another one's turn. */
 const TURN = 2;
 
+/** A variant that fails is named and left out from there on, so that a long run is not lost. */
+async function attempt(
+  { notRun }: Context,
+  results: Map<Variant, unknown>,
+  variant: Variant,
+  action: () => Promise<unknown>,
+) {
+  try {
+    if (results.has(variant)) await action();
+  } catch (error) {
+    if (variant.name === 'bare') throw error;
+    notRun[variant.name] = (error as Error).message;
+    results.delete(variant);
+  }
+}
+
 /**
  * Loads all variants by turns, in each round with servers started for it alone: what slows the
- * machine for longer than a turn slows all of them. One that fails is named and left out from there
- * on, so that a long run is not lost.
+ * machine for longer than a turn slows all of them.
  */
-async function byTurns(
-  { settings, sink, notRun, progress }: Context,
-  variants: Variant[],
-  load: Load,
-) {
+async function byTurns(context: Context, variants: Variant[], load: Load) {
+  const { settings, sink, progress } = context;
   const results = new Map<Variant, ReturnType<typeof perRequest>[]>(
     variants.map((variant) => [variant, []]),
   );
-  const attempt = async (variant: Variant, action: () => Promise<unknown>) => {
-    try {
-      if (results.has(variant)) await action();
-    } catch (error) {
-      if (variant.name === 'bare') throw error;
-      notRun[variant.name] = (error as Error).message;
-      results.delete(variant);
-    }
-  };
-
   for (let round = 0; round < settings.rounds; round++) {
     const runners: Runner[] = [];
     try {
       for (const variant of rotate([...results.keys()], round)) {
-        await attempt(variant, async () => {
+        await attempt(context, results, variant, async () => {
           const server = await startVariant(variant, sink.project().dsn);
           const runner: Runner = { variant, server, rate: 0, turns: [] };
           runners.push(runner);
@@ -77,7 +79,9 @@ async function byTurns(
       }
       for (let second = 0; second < settings.seconds; second += TURN) {
         for (const { variant, server, rate, turns } of rotate(runners, second)) {
-          await attempt(variant, async () => turns.push(await turn(server, load, rate * TURN)));
+          await attempt(context, results, variant, async () =>
+            turns.push(await turn(server, load, rate * TURN)),
+          );
         }
       }
     } finally {
@@ -160,15 +164,17 @@ const startup: Section = {
     const { settings, sink, progress } = context;
     const results = new Map<Variant, number[]>(settings.variants.map((variant) => [variant, []]));
     for (let round = 0; round < settings.rounds; round++) {
-      for (const variant of rotate(settings.variants, round)) {
-        const server = await startVariant(variant, sink.project().dsn);
-        await server.stop();
-        const milliseconds = server.secondsToFirstAnswer * 1000;
-        results.get(variant)?.push(milliseconds);
-        progress(
-          `round ${round + 1} of ${settings.rounds}`,
-          variant.name,
-          `${Math.round(milliseconds)} ms`,
+      for (const variant of rotate([...results.keys()], round)) {
+        await attempt(context, results, variant, () =>
+          withVariant(variant, sink.project().dsn, async ({ secondsToFirstAnswer }) => {
+            const milliseconds = secondsToFirstAnswer * 1000;
+            results.get(variant)?.push(milliseconds);
+            progress(
+              `round ${round + 1} of ${settings.rounds}`,
+              variant.name,
+              `${Math.round(milliseconds)} ms`,
+            );
+          }),
         );
       }
     }
