@@ -16,7 +16,7 @@ const ANSWER_TIMEOUT = 10_000;
  */
 export const transportOptions = { bufferSize: 2000 };
 
-/** Why an event can be lost on its way. Each is counted from 0, so that rates see the first loss. */
+/** Why an event can be lost on its way. For errors each is counted from 0: rates see the first loss. */
 export const LOSS_REASONS = [
   'network_error',
   'http_error',
@@ -24,6 +24,9 @@ export const LOSS_REASONS = [
   'queue_overflow',
   'send_error',
 ];
+
+/** Why an event is left out on purpose, by what the application asks of the SDK. */
+const NOT_LOST = new Set(['sample_rate', 'before_send', 'event_processor']);
 
 type Category = 'error' | 'transaction';
 
@@ -48,9 +51,13 @@ function lose(category: Category, reason: string, count: number): void {
 export function makeAccountingTransport(options: NodeTransportOptions): Transport {
   const nativeModule = (options.url.startsWith('https:') ? https : http) as HttpModule;
   const httpModule: HttpModule = {
-    request(...parameters) {
-      const request = nativeModule.request(...parameters);
-      return request.setTimeout(ANSWER_TIMEOUT, () => {
+    // As an option, because setTimeout() would leave the SDK's 2 seconds in force while it connects.
+    request(options, callback) {
+      const request = nativeModule.request(
+        { ...(options as http.RequestOptions), timeout: ANSWER_TIMEOUT },
+        callback,
+      );
+      return request.on('timeout', () => {
         request.destroy(new Error(`no answer in ${ANSWER_TIMEOUT} ms`));
       });
     },
@@ -100,6 +107,7 @@ function countReported([, items]: Envelope): void {
       discarded_events: { reason: string; category: string; quantity: number }[];
     };
     for (const { reason, category, quantity } of discarded_events) {
+      if (NOT_LOST.has(reason)) continue;
       // Others repeat: the spans of a trace, or the report that a rate limit held back.
       if (category === 'error' || category === 'transaction') lose(category, reason, quantity);
     }
