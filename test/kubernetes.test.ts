@@ -105,6 +105,10 @@ test('every selector finds the pods, and every port is one of theirs', () => {
     const found = the('Service').spec.ports.some(({ name }: { name: string }) => name === port);
     assert.ok(found, `the Service has a port ${port}`);
   }
+  // The Prometheus Operator gives each target a label `endpoint`, which the application has, too.
+  for (const { relabelings } of endpoints) {
+    assert.deepEqual(relabelings, [{ action: 'labeldrop', regex: 'endpoint' }]);
+  }
   // The label `job` is the Service's name, and the rules ask for it.
   assert.equal(the('Service').metadata.name, 'app');
   assert.equal(
