@@ -136,7 +136,7 @@ function trackerVariable() {
   return new QueryVariableBuilder('tracker')
     .datasource(DATASOURCE)
     .query('label_values(sentry_info, url)')
-    .refresh(VariableRefresh.OnDashboardLoad)
+    .refresh(VariableRefresh.OnTimeRangeChanged)
     .current({ text: 'http://localhost:9000', value: 'http://localhost:9000' })
     .hide(VariableHide.HideVariable);
 }
@@ -307,7 +307,7 @@ function responseTime() {
 
   return withThreshold(timeSeries('Response time'), alertThreshold('HighLatency'))
     .description(
-      'Half of the requests are faster than p50, 95 % faster than p95. HighLatency fires when p95 is above the line over 5 minutes. A point is one request: if it failed, it links to its event. Without requests there is no line.',
+      'Half of the requests are faster than p50, 95 % faster than p95. HighLatency fires when p95 is above the line over 5 minutes. A point is one request; its link leads to an event if the request failed. Without requests there is no line.',
     )
     .unit(units.Seconds)
     .span(12)

@@ -75,9 +75,9 @@ export function metricsCatalogue(): string {
 
   return `# Metrics
 
-Made from the code by \`npm run metrics-catalogue\`, on Linux: elsewhere some metrics of the process are
-missing. Prometheus adds the labels \`job\` and \`instance\` to each. What uses a metric are alerts and
-the dashboard's panels.
+Generated from the code by \`npm run metrics-catalogue\`, on Linux: elsewhere some metrics of the process are
+missing. Prometheus adds the labels \`job\` and \`instance\` to each. The alerts and the dashboard's
+panels that use a metric are named beside it.
 
 ## The application's own
 
