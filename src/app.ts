@@ -41,10 +41,10 @@ export function buildApp({
     // slowest page takes 10 seconds, and no page takes a body.
     requestTimeout: 10_000,
     connectionTimeout: 20_000,
-    keepAliveTimeout: 20_000,
     http: { headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
     bodyLimit: 16 * 1024,
-    // An address that cannot be decoded is refused before any hook; Fastify's own answer names it.
+    // An address that cannot be decoded is refused before any hook, by an answer of Fastify's own
+    // that says who made it.
     frameworkErrors: (_error, _request, reply) => {
       const headers = { ...SECURITY_HEADERS, 'content-type': 'text/plain' };
       reply.raw.writeHead(400, headers).end('400 Bad Request\n');
@@ -57,8 +57,9 @@ export function buildApp({
   app.register(visitor, { config });
   app.register(language);
   app.register(requestMetrics, { metrics });
-  app.register(sentry, { config, untracedRoutes: [...PROBES, '/style.css'] });
+  // Before a trace begins: what is refused leaves none.
   app.register(security, { config });
+  app.register(sentry, { config, untracedRoutes: [...PROBES, '/style.css'] });
   app.register(fastifyView, { engine: { eta: new Eta() }, root: VIEWS });
   app.register(errorPages, { config });
 

@@ -82,7 +82,8 @@ const settings: Record<keyof Config, Setting> = {
   },
   SENTRY_DSN: {
     type: 'string',
-    pattern: '^(https?://\\w+@[\\w.-]+(:\\d+)?/(\\S+/)?\\d+)?$',
+    // The form with a secret behind the key is Sentry's old one.
+    pattern: '^(https?://\\w+(:\\w+)?@[\\w.-]+(:\\d+)?/(\\S+/)?\\d+)?$',
     default: '',
     description: 'a DSN such as https://KEY@HOST/PROJECT_ID, or nothing to turn Sentry off',
   },
@@ -106,7 +107,7 @@ const settings: Record<keyof Config, Setting> = {
     default: 1,
     description: 'the share of requests to trace, 0 to 1',
   },
-  // Every visit of a human is traced, and a flood of them costs no more than this.
+  // More than a few visitors make, and all that a flood of requests can cost.
   SENTRY_MAX_TRACES_PER_SECOND: {
     type: 'number',
     minimum: 1,

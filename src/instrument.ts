@@ -26,7 +26,7 @@ if (config.SENTRY_DSN) {
     environment: config.SENTRY_ENVIRONMENT,
     release: config.SENTRY_RELEASE,
 
-    // As in the article. src/plugins/sentry.ts asks for it before it begins a trace.
+    // As in the article. src/plugins/sentry.ts decides by it before it begins a trace.
     tracesSampleRate: config.SENTRY_TRACES_SAMPLE_RATE,
     // #endregion
     // Sends whole transactions. The default, streamed spans, is understood by sentry.io and
@@ -40,8 +40,9 @@ if (config.SENTRY_DSN) {
       Sentry.contextLinesIntegration(),
       Sentry.linkedErrorsIntegration(),
       Sentry.nodeContextIntegration(),
+      // Also for rejections that nobody handles, which Node turns into uncaught exceptions. The
+      // integration for rejections keeps them from ending the process, and leaves out some of them.
       Sentry.onUncaughtExceptionIntegration(),
-      Sentry.onUnhandledRejectionIntegration(),
       Sentry.requestDataIntegration(),
     ],
     enableRuntimeChannelInjection: false,

@@ -18,18 +18,30 @@ const SENTRY_REPORT_TIMEOUT = 100;
 export async function serve(app: FastifyInstance, metrics: Metrics, config: Config): Promise<void> {
   const metricsServer = buildMetricsServer(metrics);
 
-  closeWithGrace({ delay: GRACE_PERIOD, logger: app.log }, async ({ signal, err }) => {
-    if (err) app.log.fatal({ err }, 'unexpected error, stopping');
-    else app.log.info({ signal }, 'stopping');
-    await app.close();
-    await metricsServer.close();
-    // The last thing: requests that were drained just now may have failed, too.
-    await Sentry.flush(SENTRY_FLUSH_TIMEOUT);
-    // Has the SDK report what that flush lost. No scrape will see it any more, so it is logged.
-    await Sentry.close(SENTRY_REPORT_TIMEOUT);
-    giveUpWaiting();
-    const lost = [...lostEvents.values()];
-    if (lost.length > 0) app.log.error({ lost }, 'events did not reach the tracker');
+  let stopping = false;
+  let failed = false;
+  const { close } = closeWithGrace(
+    { delay: GRACE_PERIOD, logger: app.log, skip: ['uncaughtException', 'unhandledRejection'] },
+    async ({ signal }) => {
+      stopping = true;
+      if (signal) app.log.info({ signal }, 'stopping');
+      try {
+        await app.close();
+        await metricsServer.close();
+      } finally {
+        // The last thing: requests that were drained just now may have failed, too.
+        await sendLastEvents();
+      }
+      if (failed) process.exit(1);
+    },
+  );
+  // close-with-grace would exit at a second error, before the events of both are sent.
+  process.on('uncaughtException', (err) => {
+    app.log.fatal({ err }, 'unexpected error, stopping');
+    // The SDK reports the first by itself, and no other.
+    if (failed) Sentry.captureException(err, { level: 'fatal' });
+    failed = true;
+    if (!stopping) close();
   });
 
   if (Sentry.isEnabled()) {
@@ -41,10 +53,19 @@ export async function serve(app: FastifyInstance, metrics: Metrics, config: Conf
   }
 
   await app.ready();
-  await listen(app, config, 'PORT');
-  app.log.info(`Metrics at ${await listen(metricsServer, config, 'METRICS_PORT')}/metrics`);
+  await listen(app, 'PORT');
+  app.log.info(`Metrics at ${await listen(metricsServer, 'METRICS_PORT')}/metrics`);
 
-  async function listen(server: FastifyInstance, config: Config, port: 'PORT' | 'METRICS_PORT') {
+  async function sendLastEvents() {
+    await Sentry.flush(SENTRY_FLUSH_TIMEOUT);
+    // Has the SDK report what that flush lost. No scrape will see it any more, so it is logged.
+    await Sentry.close(SENTRY_REPORT_TIMEOUT);
+    giveUpWaiting();
+    const lost = [...lostEvents.values()];
+    if (lost.length > 0) app.log.error({ lost }, 'events did not reach the tracker');
+  }
+
+  async function listen(server: FastifyInstance, port: 'PORT' | 'METRICS_PORT') {
     try {
       return await server.listen({ host: config.HOST, port: config[port] });
     } catch (error) {

@@ -28,6 +28,10 @@ for (const tracesPerRequest of ['1', '0']) {
       'string',
       'null',
       'cause',
+      'status/200',
+      'status/302',
+      'status/700',
+      'status/ENOENT',
       'onRequest',
       'preParsing',
       'preValidation',
@@ -52,9 +56,10 @@ for (const tracesPerRequest of ['1', '0']) {
     const seen = messages(events).map((message) =>
       message?.includes('no-such-view') ? 'view' : message,
     );
-    assert.deepEqual(seen.sort(), [...places, 'after-body', 'view'].sort());
+    const expected = places.map((place) => place.replace('/', ' '));
+    assert.deepEqual(seen.sort(), [...expected, 'after-body', 'view'].sort());
     for (const event of events) {
-      assert.match(event.request.url, /\/fail\/[\w-]+$/);
+      assert.match(event.request.url, /\/fail\/[\w-]+(\/\w+)?$/);
       assert.equal(
         event.transaction,
         `${event.request.method} ${new URL(event.request.url).pathname}`,
@@ -69,14 +74,36 @@ for (const tracesPerRequest of ['1', '0']) {
   });
 }
 
-for (const what of ['exception', 'rejection']) {
+for (const what of ['exception', 'rejection', 'abort']) {
   test(`an ${what} outside of any request is delivered, and ends the process with 1`, async (t) => {
     const sink = await startEnvelopeSink(t);
     const app = await spawnApp(t, { SENTRY_DSN: sink.dsn }, FAILING_SERVER);
-    const exit = once(app.child, 'exit');
+    const exit = once(app.child, 'close');
     await app.get(`/fail/outside/${what}`).catch(() => {});
     assert.deepEqual(await exit, [1, null]);
     assert.deepEqual(messages(sink.items('event')), [what]);
     assert.ok(app.log.some(({ level, msg }) => level === 60 && msg.startsWith('unexpected error')));
   });
 }
+
+test('errors that come while the process stops are delivered, too', async (t) => {
+  const sink = await startEnvelopeSink(t);
+  const app = await spawnApp(t, { SENTRY_DSN: sink.dsn }, FAILING_SERVER);
+  const exit = once(app.child, 'close');
+  const lasting = app.get('/my-view?seconds=1');
+  await app.get('/fail/outside/exception').catch(() => {});
+  await app.get('/fail/outside/rejection').catch(() => {});
+  await app.get('/fail/handler').catch(() => {});
+  assert.equal((await lasting).status, 200, 'what was begun is answered');
+  assert.deepEqual(await exit, [1, null]);
+  assert.deepEqual(messages(sink.items('event')).sort(), ['exception', 'handler', 'rejection']);
+});
+
+test('events are delivered also when something cannot be closed', async (t) => {
+  const sink = await startEnvelopeSink(t);
+  const environment = { SENTRY_DSN: sink.dsn, FAIL_ON_CLOSE: 'yes' };
+  const app = await spawnApp(t, environment, FAILING_SERVER);
+  await app.get('/fail/handler');
+  assert.equal(await app.stop(), 1);
+  assert.deepEqual(messages(sink.items('event')), ['handler']);
+});

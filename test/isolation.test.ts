@@ -64,3 +64,18 @@ test('the visitor is an anonymous id, in a cookie that is signed and not for scr
   await app.stop();
   assert.equal(sink.items('event')[0].user, undefined, 'a forged id is not reported');
 });
+
+for (const rate of ['1', '0']) {
+  test(`what a request tells Sentry itself is on no other's event (trace rate ${rate})`, async (t) => {
+    const sink = await startEnvelopeSink(t);
+    const environment = { SENTRY_DSN: sink.dsn, SENTRY_TRACES_SAMPLE_RATE: rate };
+    const app = await spawnApp(t, environment, 'test/fixtures/failing-server.js');
+    await app.get('/leave-traces');
+    await app.get('/fail/handler');
+    await app.stop();
+    const [event] = sink.items('event');
+    assert.equal(event.user, undefined);
+    assert.equal(event.tags.left, undefined);
+    assert.equal(event.breadcrumbs, undefined);
+  });
+}

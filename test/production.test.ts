@@ -43,7 +43,14 @@ test(
     );
     assert.ok(!('maildev' in services));
     assert.equal(services.bugsink.environment.EMAIL_HOST, 'smtp.example.com');
-    for (const link of ['METRICS', 'PROMETHEUS', 'ALERTMANAGER', 'GRAFANA', 'MAILDEV']) {
+    for (const link of [
+      'SENTRY_EVENT',
+      'METRICS',
+      'PROMETHEUS',
+      'ALERTMANAGER',
+      'GRAFANA',
+      'MAILDEV',
+    ]) {
       assert.equal(services.app.environment[`${link}_URL`], '');
     }
   },

@@ -47,8 +47,7 @@ function bareApplication(t: TestContext) {
   mkdirSync(join(folder, 'src'));
   write('package.json', JSON.stringify({ name: 'shop', version: '4.5.6', type: 'module' }));
   const { compilerOptions } = JSON.parse(fromPage(/^```json\n(.*?)^```$/ms));
-  const usual = { target: 'es2023', strict: true, types: ['node'], rootDir: 'src', outDir: 'dist' };
-  write('tsconfig.json', JSON.stringify({ compilerOptions: { ...usual, ...compilerOptions } }));
+  write('tsconfig.json', JSON.stringify({ compilerOptions: { strict: true, ...compilerOptions } }));
   write('src/server.ts', bareSource);
 
   const installed = ['fastify', 'typescript', '@types/node', ...packages.map(nameOf)];

@@ -33,7 +33,7 @@ async function drain(app: FastifyInstance) {
     farewellIsOver = true;
     hangUpWhenDone();
     setTimeout(() => {
-      app.log.warn({ requests }, 'hanging up on requests that take too long');
+      if (requests > 0) app.log.warn({ requests }, 'hanging up on requests that take too long');
       app.server.closeAllConnections();
     }, DRAIN_TIMEOUT).unref();
   });

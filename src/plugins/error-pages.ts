@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import { eventUrl } from '../event-url.ts';
 import { traceContextOf } from '../trace-context.ts';
 import { textFor } from './language.ts';
+import { captureError, statusCodeOf } from './sentry.ts';
 import { rememberEvent } from './visitor.ts';
 
 /**
@@ -13,19 +14,17 @@ import { rememberEvent } from './visitor.ts';
  */
 async function errorPages(app: FastifyInstance, { config }: { config: Config }) {
   app.setErrorHandler<FastifyError>((error, request, reply) => {
-    // Anything can be thrown, also a string or null.
-    const statusCode = error?.statusCode ?? 500;
+    const statusCode = statusCodeOf(error);
+    const title = `${statusCode} ${STATUS_CODES[statusCode] ?? ''}`;
+    reply.code(statusCode);
     if (statusCode < 500) {
-      return sendPage(reply.code(statusCode), 'client-error.eta', {
-        title: `${statusCode} ${STATUS_CODES[statusCode] ?? ''}`,
-        message: error.message,
-      });
+      return sendPage(reply, 'client-error.eta', { title, message: error.message });
     }
     request.log.error({ err: error }, 'request failed');
     const { eventId } = request;
     if (eventId) rememberEvent(reply, eventId);
-    return sendPage(reply.code(statusCode), 'server-error.eta', {
-      title: `${statusCode} ${STATUS_CODES[statusCode] ?? ''}`,
+    return sendPage(reply, 'server-error.eta', {
+      title,
       eventId,
       eventUrl: eventId && eventUrl(config.SENTRY_EVENT_URL, eventId),
       traceId: traceContextOf(request.raw).traceId,
@@ -51,6 +50,7 @@ async function sendPage(
     const html = await reply.viewAsync(view, { text: textFor(reply.request, reply), ...data });
     return reply.type('text/html; charset=utf-8').send(html);
   } catch (err) {
+    captureError(reply, err);
     reply.log.error({ err }, 'the error page failed');
     return reply.type('text/plain; charset=utf-8').send(`${data.title}\n`);
   }

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Metrics } from '../metrics.ts';
 
@@ -13,6 +13,11 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 
 /** nginx's code for a client that hung up before its response was sent. */
 const CLIENT_CLOSED_REQUEST = 499;
+
+/** How a request ended whose connection is done with it. */
+export function statusCodeSent({ raw, statusCode }: FastifyReply): number {
+  return raw.writableFinished ? statusCode : CLIENT_CLOSED_REQUEST;
+}
 
 /**
  * Counts and times every request. The labels are bounded whatever a client sends: the endpoint is
@@ -44,9 +49,8 @@ async function requestMetrics(app: FastifyInstance, { metrics }: { metrics: Metr
     const start = performance.now();
     // "close" comes once for every request, also for one that the client gave up.
     reply.raw.on('close', () => {
-      const status_code = reply.raw.writableFinished ? reply.statusCode : CLIENT_CLOSED_REQUEST;
       requestDuration.observe({
-        labels: { method, endpoint, status_code },
+        labels: { method, endpoint, status_code: statusCodeSent(reply) },
         value: (performance.now() - start) / 1000,
         ...(request.exemplarLabels && { exemplarLabels: request.exemplarLabels }),
       });

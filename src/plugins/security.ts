@@ -20,7 +20,7 @@ const setHelmetHeaders = helmet({
       frameAncestors: ["'none'"],
     },
   },
-  // For browsers and plugins that are gone, or said by the policy above.
+  // For browsers and plugins that are gone, said by the policy above, or the browser's own choice.
   originAgentCluster: false,
   xDnsPrefetchControl: false,
   xDownloadOptions: false,
@@ -56,12 +56,12 @@ class HostNotAllowedError extends Error {
 async function security(app: FastifyInstance, { config }: { config: Config }) {
   await app.register(rateLimit, { global: false });
 
-  const allowedHosts = new Set(config.ALLOWED_HOSTS.split(','));
+  const allowedHosts = new Set(config.ALLOWED_HOSTS.toLowerCase().split(','));
   app.addHook('onRequest', (request, reply, done) => {
     reply.headers(SECURITY_HEADERS);
     // Probes come with the address of one replica, which no setting can foresee.
     const isAllowed =
-      allowedHosts.has(request.hostname) ||
+      allowedHosts.has(request.hostname.toLowerCase()) ||
       allowedHosts.has('*') ||
       PROBES.has(request.routeOptions.url ?? '');
     done(isAllowed ? undefined : new HostNotAllowedError('The Host is not in ALLOWED_HOSTS.'));

@@ -1,8 +1,9 @@
 import * as Sentry from '@sentry/node';
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
 import { traceContextOf } from '../trace-context.ts';
+import { statusCodeSent } from './request-metrics.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -10,6 +11,8 @@ declare module 'fastify' {
     breadcrumbs: Sentry.Breadcrumb[] | null;
     /** The id of the event that reported this request's error. */
     eventId: string | null;
+    /** What Sentry knows of this request and of no other; null until there is something to send. */
+    isolationScope: Sentry.Scope | null;
     /** The request's span; null unless the request is traced. */
     span: Sentry.Span | null;
     /** Who asked: a random id that does not say who they are; null for a new visitor. */
@@ -37,6 +40,7 @@ async function sentry(app: FastifyInstance, { config, untracedRoutes }: SentryOp
 
   app.decorateRequest('breadcrumbs', null);
   app.decorateRequest('eventId', null);
+  app.decorateRequest('isolationScope', null);
   app.decorateRequest('span', null);
   // An application that knows its visitors has said so before.
   if (!app.hasRequestDecorator('visitorId')) app.decorateRequest('visitorId', null);
@@ -55,20 +59,33 @@ async function sentry(app: FastifyInstance, { config, untracedRoutes }: SentryOp
   });
 
   // Runs before the error handler, for errors of handlers and hooks alike.
-  app.addHook('onError', async (request, reply, error: FastifyError) => {
-    if (!isOn || (error?.statusCode ?? 500) < 500) return;
-    isolated(request, (scope) => {
-      for (const breadcrumb of request.breadcrumbs ?? []) scope.addBreadcrumb(breadcrumb);
-      const capture = () =>
-        Sentry.captureException(error, { mechanism: { type: 'fastify', handled: false } });
-      request.eventId = request.span ? Sentry.withActiveSpan(request.span, capture) : capture();
-      request.exemplarLabels = {
-        trace_id: traceContextOf(request.raw).traceId,
-        event_uuid: eventUuid(request.eventId),
-      };
-    });
-    request.log = reply.log = request.log.child({ event_id: request.eventId });
+  app.addHook('onError', async (_request, reply, error) => {
+    if (statusCodeOf(error) >= 500) captureError(reply, error);
   });
+}
+
+/** The status that an error is answered with. Anything can be thrown, with any status: see Fastify's rule. */
+export function statusCodeOf(error: { statusCode?: number } | null): number {
+  const statusCode = Number(error?.statusCode);
+  return statusCode >= 400 && statusCode <= 599 ? statusCode : 500;
+}
+
+/** Reports an error as this request's, and names the event in its log lines from here on. */
+export function captureError(reply: FastifyReply, error: unknown): void {
+  if (!Sentry.isEnabled()) return;
+  const { request } = reply;
+  isolated(request, (scope) => {
+    for (const breadcrumb of request.breadcrumbs ?? []) scope.addBreadcrumb(breadcrumb);
+    request.breadcrumbs = null;
+    const capture = () =>
+      Sentry.captureException(error, { mechanism: { type: 'fastify', handled: false } });
+    request.eventId = request.span ? Sentry.withActiveSpan(request.span, capture) : capture();
+    request.exemplarLabels = {
+      trace_id: traceContextOf(request.raw).traceId,
+      event_uuid: eventUuid(request.eventId),
+    };
+  });
+  request.log = reply.log = request.log.child({ event_id: request.eventId });
 }
 
 const routeOf = (request: FastifyRequest) => request.routeOptions.url ?? 'unmatched';
@@ -90,9 +107,10 @@ export function eventUuid(eventId: string): string {
 /** Runs a function so that whatever Sentry captures in it belongs to this request and its trace. */
 function isolated(request: FastifyRequest, run: (isolationScope: Sentry.Scope) => void): void {
   const { id, method, protocol, host, url, visitorId } = request;
-  Sentry.withIsolationScope((isolationScope) => {
-    // What untraced requests leave with Sentry.addBreadcrumb is common to all of them.
-    isolationScope.clearBreadcrumbs();
+  // A new one, because the scope that untraced requests run in is common to all of them.
+  request.isolationScope ??= new Sentry.Scope();
+  const { isolationScope } = request;
+  Sentry.withIsolationScope(isolationScope, () => {
     // #region context
     isolationScope.setTransactionName(`${method} ${routeOf(request)}`);
     isolationScope.setTag('request_id', id);
@@ -127,7 +145,7 @@ function traced(request: FastifyRequest, reply: FastifyReply, runTheRest: () => 
         request.span = span;
         request.exemplarLabels = { trace_id: span.spanContext().traceId };
         reply.raw.on('close', () => {
-          Sentry.setHttpStatus(span, reply.statusCode);
+          Sentry.setHttpStatus(span, statusCodeSent(reply));
           span.end();
         });
         runTheRest();

@@ -88,13 +88,15 @@ test('bad requests get a clear 4xx or a closed connection, and leave no trace', 
   await isUnharmed();
 });
 
-test('old and hurried clients are served: HTTP/1.0, pipelining, HEAD', async (t) => {
+test('old and hurried clients are served: HTTP/1.0, pipelining, HEAD, a Host in capitals', async (t) => {
   const { app, isUnharmed } = await startApp(t);
   const http10 = 'GET / HTTP/1.0\r\nHost: localhost\r\n\r\n';
   assert.deepEqual(statusesOf(await sendRaw(app.url, http10)), [200]);
   assert.deepEqual(statusesOf(await sendRaw(app.url, get('/healthz').repeat(20))), [
     ...Array(20).fill(200),
   ]);
+  const shouted = get('/', 'Host: LOCALHOST\r\n');
+  assert.deepEqual(statusesOf(await sendRaw(app.url, shouted)), [200]);
   const head = await sendRaw(app.url, 'HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n');
   assert.deepEqual(statusesOf(head), [200]);
   assert.ok(head.endsWith('\r\n\r\n'), 'no body');
@@ -109,6 +111,11 @@ test('1,000 clients that hang up in the middle leave nothing behind', async (t) 
     await sleep(Math.random() * 100);
     for (const { socket } of connections) socket.resetAndDestroy();
   }
+  const hungUp =
+    'http_request_duration_seconds_count{method="GET",endpoint="/my-view",status_code="499"}';
+  await eventually(async () =>
+    assert.ok(((await app.metric(hungUp)) ?? 0) > 100, 'most were seen'),
+  );
   await isUnharmed();
 });
 

@@ -65,7 +65,8 @@ test('when the error page itself fails, the answer says no more than that', asyn
   for (const view of ['server-error.eta', 'client-error.eta', 'not-found.eta']) {
     writeFileSync(join(folder, 'views', view), '<%= it.no.such.property %>');
   }
-  const app = await spawnApp(t, {}, join(folder, 'dist/server.js'));
+  const sink = await startEnvelopeSink(t);
+  const app = await spawnApp(t, { SENTRY_DSN: sink.dsn }, join(folder, 'dist/server.js'));
   for (const [path, status] of [
     ['/trigger-error/', 500],
     ['/my-view?seconds=x', 400],
@@ -75,6 +76,11 @@ test('when the error page itself fails, the answer says no more than that', asyn
     assert.equal(response.status, status, path);
     assert.doesNotMatch(await response.text(), /Cannot read|undefined|broken-views/, path);
   }
+  assert.equal(await app.stop(), 0);
+  const pages = sink
+    .items('event')
+    .filter(({ exception }) => /no\.such|reading 'such'/.test(exception.values.at(-1).value));
+  assert.equal(pages.length, 3, 'each failure of a page is an event');
 });
 
 test('every answer has the headers that bind a browser, without any unsafe-inline', async (t) => {

@@ -55,9 +55,10 @@ export async function spawnApp(
 
     /** Sends a signal, and resolves to the exit code. */
     async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
-      const exit = once(child, 'exit');
+      // Not "exit": the last lines of the log may come after it.
+      const end = once(child, 'close');
       child.kill(signal);
-      const [code] = await exit;
+      const [code] = await end;
       return code;
     },
   };
