@@ -4,7 +4,7 @@
  * npm run bench                     the cost of a request
  * npm run bench -- startup memory   other sections, or `all` of them
  * npm run bench -- --short          in minutes, held against bench/baseline.json
- * npm run bench -- --write-baseline the same, and commits to what it measured
+ * npm run bench -- --write-baseline the same, and writes the baseline
  * npm run bench -- --markdown       the tables of the last run
  */
 import assert from 'node:assert/strict';
