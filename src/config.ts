@@ -1,46 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { envSchema } from 'env-schema';
 
-/** The settings, by the names of their environment variables. `.env.example` explains each for an operator. */
-export interface Config {
-  PORT: number;
-  HOST: string;
-  METRICS_PORT: number;
-  ALLOWED_HOSTS: string;
-  ERRORS_PER_SECOND: number;
-  LOG_LEVEL: string;
-  COOKIE_SECRET: string;
-  SENTRY_DSN: string;
-  SENTRY_ENVIRONMENT: string;
-  SENTRY_RELEASE: string;
-  SENTRY_TRACES_SAMPLE_RATE: number;
-  SENTRY_MAX_TRACES_PER_SECOND: number;
-  SENTRY_URL: string;
-  SENTRY_EVENT_URL: string;
-  SENTRY_LOGIN: string;
-  METRICS_URL: string;
-  PROMETHEUS_URL: string;
-  GRAFANA_URL: string;
-  ALERTMANAGER_URL: string;
-  MAILDEV_URL: string;
-}
-
 const packageJson = JSON.parse(
   readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
 ) as { name: string; version: string };
 
 export const version = packageJson.version;
 
-const port = { type: 'integer', minimum: 0, maximum: 65535, description: 'a TCP port, 0 to 65535' };
-const link = {
-  type: 'string',
-  pattern: '^(https?://\\S+)?$',
-  default: '',
-  description: 'an http:// or https:// address, or nothing for no link',
-};
-
 interface Setting {
-  type: string;
+  type: 'string' | 'number' | 'integer';
   default: unknown;
   description: string;
   /** Not to be repeated in messages. */
@@ -48,8 +16,24 @@ interface Setting {
   [keyword: string]: unknown;
 }
 
-/** One JSON schema for every setting. The descriptions complete the sentence "<NAME> takes ...". */
-const settings: Record<keyof Config, Setting> = {
+const port = {
+  type: 'integer',
+  minimum: 0,
+  maximum: 65535,
+  description: 'a TCP port, 0 to 65535',
+} as const;
+const link = {
+  type: 'string',
+  pattern: '^(https?://\\S+)?$',
+  default: '',
+  description: 'an http:// or https:// address, or nothing for no link',
+} as const;
+
+/**
+ * One JSON schema for every setting, by the name of its environment variable. The descriptions
+ * complete the sentence "<NAME> takes ..."; `.env.example` explains each for an operator.
+ */
+const settings = {
   PORT: { ...port, default: 8000 },
   // Only this machine can connect unless the operator says otherwise; the container image does.
   HOST: { type: 'string', minLength: 1, default: '127.0.0.1', description: 'an address to bind' },
@@ -123,6 +107,13 @@ const settings: Record<keyof Config, Setting> = {
   GRAFANA_URL: link,
   ALERTMANAGER_URL: link,
   MAILDEV_URL: link,
+} as const satisfies Record<string, Setting>;
+
+type Settings = typeof settings;
+
+/** The settings as the application reads them. */
+export type Config = {
+  readonly [Name in keyof Settings]: Settings[Name] extends { type: 'string' } ? string : number;
 };
 
 /** A setting that the application cannot start with. The message is meant for the operator. */
@@ -133,7 +124,7 @@ export class ConfigError extends Error {}
  *
  * @throws {ConfigError} one line for each bad value: the variable, what it got and what it takes.
  */
-export function readConfig(environment: NodeJS.ProcessEnv): Readonly<Config> {
+export function readConfig(environment: NodeJS.ProcessEnv): Config {
   try {
     const config = envSchema<Config>({
       schema: { type: 'object', properties: settings },
@@ -146,7 +137,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Readonly<Config> {
     if (!mistakes) throw error;
     const names = new Set(mistakes.map((mistake) => mistake.instancePath.slice(1) as keyof Config));
     const lines = [...names].map((name) => {
-      const { description, writeOnly } = settings[name];
+      const { description, writeOnly }: Setting = settings[name];
       const got = writeOnly ? 'a secret of another form' : JSON.stringify(environment[name]);
       return `${name} is ${got}, but takes ${description}.`;
     });
