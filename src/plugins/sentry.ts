@@ -64,7 +64,7 @@ async function sentry(app: FastifyInstance, { config, untracedRoutes }: SentryOp
   });
 }
 
-/** The status that an error is answered with. Anything can be thrown, with any status: see Fastify's rule. */
+/** The status that an error is answered with. Anything can be thrown, and only 400 to 599 say an error. */
 export function statusCodeOf(error: { statusCode?: number } | null): number {
   const statusCode = Number(error?.statusCode);
   return statusCode >= 400 && statusCode <= 599 ? statusCode : 500;
