@@ -132,9 +132,10 @@ test('a tracker whose name does not resolve: pages stay fast, every loss is coun
   await broken.visit(200);
   const p99Broken = await broken.measure(REQUESTS);
   assert.ok(p99Broken < SLOWDOWN * p99Healthy, `p99 ${p99Broken} s, healthy ${p99Healthy} s`);
+  // At most 30 at a time, and up to 10 seconds each where the DNS takes its time to say no.
   await eventually(async () => {
     assert.equal(sumOf(await series(), LOST_ERRORS), captured.size);
-  }, 60);
+  }, 240);
   assert.equal(await app.stop(), 0);
   t.diagnostic(
     `p99 ${Math.round(p99Broken * 1000)} ms broken, ${Math.round(p99Healthy * 1000)} ms healthy; ` +
