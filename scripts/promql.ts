@@ -1,6 +1,6 @@
 /** Asks Prometheus the queries in docs/promql.md, and writes its answers behind them. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { prometheusQuery } from '../src/prometheus-query.ts';
+import { prometheusQuery } from '../src/guide/links.ts';
 
 const PAGE = new URL('../docs/promql.md', import.meta.url);
 const prometheus = process.env.PROMETHEUS_URL || 'http://localhost:9090';

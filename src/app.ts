@@ -1,40 +1,20 @@
-import { fileURLToPath } from 'node:url';
-import fastifyView from '@fastify/view';
-import { Eta } from 'eta';
 import Fastify, { type FastifyServerOptions } from 'fastify';
 import type { Config } from './config.ts';
-import type { Metrics } from './metrics.ts';
-import drain from './plugins/drain.ts';
-import errorPages from './plugins/error-pages.ts';
-import language from './plugins/language.ts';
-import requestMetrics from './plugins/request-metrics.ts';
-import security, { SECURITY_HEADERS } from './plugins/security.ts';
-import sentry from './plugins/sentry.ts';
-import visitor from './plugins/visitor.ts';
-import health, { PROBES } from './routes/health.ts';
-import home from './routes/home.ts';
+import { version } from './config.ts';
+import guide from './guide/index.ts';
+import drain from './http/drain.ts';
+import health from './http/health.ts';
+import security, { SECURITY_HEADERS } from './http/security.ts';
+import monitoring, { traceIds } from './monitoring/index.ts';
+import countRequests from './routes/count-requests.ts';
 import myView from './routes/my-view.ts';
-import stylesheet from './routes/stylesheet.ts';
 import triggerError from './routes/trigger-error.ts';
-import { traceContextOf } from './trace-context.ts';
-
-const VIEWS = fileURLToPath(new URL('../views', import.meta.url));
 
 /** Builds the application. It listens to nothing, and reads nothing from the environment. */
-export function buildApp({
-  config,
-  metrics,
-  logger = false,
-}: {
-  config: Config;
-  metrics: Metrics;
-  logger?: FastifyServerOptions['logger'];
-}) {
+export function buildApp(config: Config, logger: FastifyServerOptions['logger'] = false) {
   const app = Fastify({
     logger,
-    // Every line of a request names its trace, beginning with the first.
-    childLoggerFactory: (logger, bindings, options, request) =>
-      logger.child({ ...bindings, trace_id: traceContextOf(request).traceId }, options),
+    ...traceIds,
     // Django's addresses end in a slash; visitors leave it out.
     routerOptions: { ignoreTrailingSlash: true },
     // A client that sends slowly, or much, or nothing, does not hold a connection for long. The
@@ -49,24 +29,24 @@ export function buildApp({
       const headers = { ...SECURITY_HEADERS, 'content-type': 'text/plain' };
       reply.raw.writeHead(400, headers).end('400 Bad Request\n');
     },
-    // While it closes, src/plugins/drain.ts answers what still comes.
+    // While it closes, src/http/drain.ts answers what still comes.
     return503OnClosing: false,
   });
 
+  app.register(monitoring, {
+    metrics: { host: config.HOST, port: config.METRICS_PORT },
+    maxTracesPerSecond: config.SENTRY_MAX_TRACES_PER_SECOND,
+    userId: (request) => request.visitorId,
+    version,
+    trackerUrl: config.SENTRY_URL,
+  });
   app.register(drain);
-  app.register(visitor, { config });
-  app.register(language);
-  app.register(requestMetrics, { metrics });
-  // Before a trace begins: what is refused leaves none.
-  app.register(security, { config });
-  app.register(sentry, { config, untracedRoutes: [...PROBES, '/style.css'] });
-  app.register(fastifyView, { engine: { eta: new Eta() }, root: VIEWS });
-  app.register(errorPages, { config });
+  app.register(countRequests);
+  app.register(security, { allowedHosts: config.ALLOWED_HOSTS });
+  app.register(guide, { config });
 
-  app.register(home, { config, metrics });
-  app.register(triggerError, { config });
-  app.register(myView, { config, metrics });
+  app.register(triggerError, { errorsPerSecond: config.ERRORS_PER_SECOND });
+  app.register(myView);
   app.register(health);
-  app.register(stylesheet, { views: VIEWS });
   return app;
 }

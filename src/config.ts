@@ -144,3 +144,16 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     throw new ConfigError(lines.join('\n'), { cause: error });
   }
 }
+
+function readConfigOrExit(): Config {
+  try {
+    return readConfig(process.env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    // The logger does not exist yet, and a stack would only hide the line that helps.
+    console.error(error.message);
+    process.exit(1);
+  }
+}
+
+export const config = readConfigOrExit();

@@ -1,9 +1,6 @@
 import { buildApp } from './app.ts';
-import { config } from './instrument.ts';
-import { loggerOptions } from './logger.ts';
-import { createMetrics } from './metrics.ts';
-import { serve } from './serve.ts';
+import { config } from './config.ts';
+import { loggerOptions } from './http/logger.ts';
+import { serve } from './http/serve.ts';
 
-const metrics = createMetrics(config);
-const app = buildApp({ config, metrics, logger: loggerOptions(config.LOG_LEVEL) });
-await serve(app, metrics, config);
+await serve(buildApp(config, loggerOptions(config.LOG_LEVEL)), config);

@@ -75,7 +75,7 @@ for (const rate of ['1', '0']) {
     await app.stop();
     const [event] = sink.items('event');
     assert.equal(event.user, undefined);
-    assert.equal(event.tags.left, undefined);
+    assert.equal(event.tags?.left, undefined);
     assert.equal(event.breadcrumbs, undefined);
   });
 }

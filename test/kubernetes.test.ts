@@ -126,7 +126,7 @@ test('the application takes the settings, and its time to stop', () => {
   const { terminationGracePeriodSeconds, containers } = the('Deployment').spec.template.spec;
   const [, wait] = containers[0].lifecycle.preStop.exec.command;
   const [, grace = ''] =
-    /GRACE_PERIOD = ([\d_]+);/.exec(readFileSync('src/serve.ts', 'utf8')) ?? [];
+    /GRACE_PERIOD = ([\d_]+);/.exec(readFileSync('src/http/serve.ts', 'utf8')) ?? [];
   const needed = Number(wait) + Number(grace.replaceAll('_', '')) / 1000;
   assert.ok(terminationGracePeriodSeconds > needed, `${needed} seconds are needed`);
 });

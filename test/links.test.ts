@@ -1,20 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eventUrl } from '../src/event-url.ts';
-import { prometheusQuery } from '../src/prometheus-query.ts';
+import { eventUrl, prometheusQuery } from '../src/guide/links.ts';
 
 const eventId = '87550a8e13364becbb42d9fb78987614';
 
 test('the link to an event has its id with dashes', () => {
   assert.equal(
-    eventUrl('http://localhost:9000/issues/event/', eventId),
+    eventUrl({ SENTRY_EVENT_URL: 'http://localhost:9000/issues/event/' }, eventId),
     'http://localhost:9000/issues/event/87550a8e-1336-4bec-bb42-d9fb78987614',
   );
   assert.equal(
-    eventUrl('https://example.sentry.io/issues/?query=', eventId),
+    eventUrl({ SENTRY_EVENT_URL: 'https://example.sentry.io/issues/?query=' }, eventId),
     'https://example.sentry.io/issues/?query=87550a8e-1336-4bec-bb42-d9fb78987614',
   );
-  assert.equal(eventUrl('', eventId), '');
+  assert.equal(eventUrl({ SENTRY_EVENT_URL: '' }, eventId), '');
 });
 
 test('the link to a query has it escaped', () => {

@@ -41,7 +41,6 @@ test('one id leads from the page to the log, the event, the metric and the trace
   });
   assert.equal(event.event_id, eventId);
   assert.equal(event.contexts.trace.trace_id, traceId, 'the event');
-  assert.equal(event.tags.request_id, lines[0]?.reqId);
   assert.equal(transaction.contexts.trace.trace_id, traceId, 'the trace');
 
   const metrics = await (await fetch(app.metricsUrl)).text();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { prometheusQuery } from '../src/prometheus-query.ts';
+import { prometheusQuery } from '../src/guide/links.ts';
 import { eventually } from './helpers/eventually.ts';
 import { assertExported, visitedApp } from './helpers/exposition.ts';
 import { selectorsOf } from './helpers/promql.ts';

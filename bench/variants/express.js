@@ -19,7 +19,7 @@ app.use(prometheusBundle({ includeMethod: true, includePath: true }));
 app.get('/my-view', async (request, response) => {
   const seconds = Number(request.query.seconds ?? 0.1);
   await sleep(seconds * 1000);
-  response.send(eta.render('my-view', { text, seconds, counterUrl: '', gaugeUrl: '' }));
+  response.send(eta.render('my-view', { text, seconds, query: () => '' }));
 });
 
 app.get('/trigger-error/', (_request, response) => {

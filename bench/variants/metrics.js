@@ -1,17 +1,16 @@
 /** This project's metrics, and nothing that reports errors. */
 import Fastify from 'fastify';
-import { readConfig } from '../../dist/config.js';
-import { createMetrics } from '../../dist/metrics.js';
-import { buildMetricsServer } from '../../dist/metrics-server.js';
-import requestMetrics from '../../dist/plugins/request-metrics.js';
+import { config } from '../../dist/config.js';
+import { activeUsers } from '../../dist/metrics.js';
+import { buildMetricsServer } from '../../dist/monitoring/metrics-server.js';
+import requestMetrics from '../../dist/monitoring/request-metrics.js';
+import countRequests from '../../dist/routes/count-requests.js';
 import myView from './my-view.js';
 
-const config = readConfig(process.env);
-const metrics = createMetrics(config);
-
 const app = Fastify({ logger: { level: config.LOG_LEVEL } });
-app.register(requestMetrics, { metrics });
-app.register(myView, { metrics });
+app.register(requestMetrics);
+app.register(countRequests);
+app.register(myView, { activeUsers });
 
 await app.listen({ port: config.PORT });
-await buildMetricsServer(metrics).listen({ port: config.METRICS_PORT });
+await buildMetricsServer().listen({ port: config.METRICS_PORT });

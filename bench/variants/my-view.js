@@ -3,8 +3,8 @@ import { fileURLToPath } from 'node:url';
 import fastifyView from '@fastify/view';
 import { Eta } from 'eta';
 import fp from 'fastify-plugin';
-import language, { textFor } from '../../dist/plugins/language.js';
-import visitor from '../../dist/plugins/visitor.js';
+import language from '../../dist/guide/language.js';
+import visitor from '../../dist/guide/visitor.js';
 
 const querystring = {
   type: 'object',
@@ -12,26 +12,29 @@ const querystring = {
 };
 
 /** The application's pages with nothing that monitors them but, where it is given, the gauge. */
-async function myView(app, { metrics }) {
+async function myView(app, { activeUsers }) {
   const root = fileURLToPath(new URL('../../views', import.meta.url));
-  app.register(fastifyView, { engine: { eta: new Eta() }, root });
-  app.register(visitor, { config: { COOKIE_SECRET: '' } });
+  app.register(visitor, { secret: '' });
   app.register(language);
+  app.register(fastifyView, {
+    engine: { eta: new Eta() },
+    root,
+    defaultContext: { query: () => '' },
+  });
 
   const onRequest = (_request, reply, done) => {
-    metrics.activeUsers.inc();
-    reply.raw.once('close', () => metrics.activeUsers.dec());
+    activeUsers.inc();
+    reply.raw.once('close', () => activeUsers.dec());
     done();
   };
 
   app.get(
     '/my-view',
-    { schema: { querystring }, ...(metrics && { onRequest }) },
+    { schema: { querystring }, ...(activeUsers && { onRequest }) },
     async (request, reply) => {
       const { seconds } = request.query;
       await sleep(seconds * 1000);
-      const text = textFor(request, reply);
-      return reply.view('my-view.eta', { text, seconds, counterUrl: '', gaugeUrl: '' });
+      return reply.view('my-view.eta', { seconds });
     },
   );
 

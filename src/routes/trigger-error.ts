@@ -1,13 +1,12 @@
 import type { FastifyInstance } from 'fastify';
-import type { Config } from '../config.ts';
-import { type WorkQuery, workQuerystring, yourCode } from '../work.ts';
+import { type WorkQuery, workQuerystring, yourCode } from './work.ts';
 
 /** The article's `trigger_error` view: an error to see in the tracker, and another to tell apart. */
 export default async function triggerError(
   app: FastifyInstance,
-  { config: { ERRORS_PER_SECOND } }: { config: Config },
+  { errorsPerSecond }: { errorsPerSecond: number },
 ) {
-  const config = { rateLimit: { max: ERRORS_PER_SECOND, timeWindow: '1 second' } };
+  const config = { rateLimit: { max: errorsPerSecond, timeWindow: '1 second' } };
 
   // #region error
   app.get('/trigger-error/', { config }, async (_request, reply) => {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
 
@@ -29,12 +30,13 @@ export async function spawnApp(
 
   const addresses = await new Promise<{ url: string; metricsUrl: string }>((resolve, reject) => {
     let url: string | undefined;
+    let metricsUrl: string | undefined;
     child.once('exit', (code) => reject(new Error(`the server exited with ${code}: ${stderr}`)));
     createInterface({ input: child.stdout }).on('line', (line) => {
       const entry: LogLine = JSON.parse(line);
       log.push(entry);
       url ??= /Server listening at (\S+)/.exec(entry.msg)?.[1];
-      const metricsUrl = /Metrics at (\S+)/.exec(entry.msg)?.[1];
+      metricsUrl ??= /Metrics at (\S+)/.exec(entry.msg)?.[1];
       if (url && metricsUrl) resolve({ url, metricsUrl });
     });
   });
@@ -68,7 +70,12 @@ export async function spawnApp(
 export function spawnServer(environment: Record<string, string>, server = 'dist/server.js') {
   return spawn(
     process.execPath,
-    ['--enable-source-maps', '--import', './dist/instrument.js', server],
+    [
+      '--enable-source-maps',
+      '--import',
+      resolve(server.replace(/^test\/fixtures\/.*$/, 'dist/server.js'), '../instrument.js'),
+      server,
+    ],
     { env: { PATH: process.env.PATH, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] },
   );
 }

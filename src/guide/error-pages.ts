@@ -1,11 +1,10 @@
 import { STATUS_CODES } from 'node:http';
+import * as Sentry from '@sentry/node';
 import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
-import { eventUrl } from '../event-url.ts';
-import { traceContextOf } from '../trace-context.ts';
-import { textFor } from './language.ts';
-import { captureError, statusCodeOf } from './sentry.ts';
+import { statusCodeOf } from '../monitoring/index.ts';
+import { eventUrl } from './links.ts';
 import { rememberEvent } from './visitor.ts';
 
 /**
@@ -20,15 +19,14 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
     if (statusCode < 500) {
       return sendPage(reply, 'client-error.eta', { title, message: error.message });
     }
+    const { id: traceId, eventId } = request;
     request.log.error({ err: error }, 'request failed');
-    const { eventId } = request;
     if (eventId) rememberEvent(reply, eventId);
     return sendPage(reply, 'server-error.eta', {
       title,
       eventId,
-      eventUrl: eventId && eventUrl(config.SENTRY_EVENT_URL, eventId),
-      traceId: traceContextOf(request.raw).traceId,
-      login: config.SENTRY_LOGIN,
+      eventUrl: eventId && eventUrl(config, eventId),
+      traceId,
     });
   });
 
@@ -47,10 +45,10 @@ async function sendPage(
   data: { title: string; [value: string]: unknown },
 ) {
   try {
-    const html = await reply.viewAsync(view, { text: textFor(reply.request, reply), ...data });
+    const html = await reply.viewAsync(view, data);
     return reply.type('text/html; charset=utf-8').send(html);
   } catch (err) {
-    captureError(reply, err);
+    Sentry.captureException(err);
     reply.log.error({ err }, 'the error page failed');
     return reply.type('text/plain; charset=utf-8').send(`${data.title}\n`);
   }

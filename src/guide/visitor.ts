@@ -2,10 +2,11 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import fastifyCookie from '@fastify/cookie';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import type { Config } from '../config.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
+    /** A random id that does not say who they are; null for a new visitor. */
+    visitorId: string | null;
     /** The id of the last event that this visitor met; null if there is none. */
     lastEventId: string | null;
   }
@@ -16,9 +17,9 @@ declare module 'fastify' {
  * The cookies are signed: what they hold goes to the tracker and into links, and only this
  * application may write it.
  */
-async function visitor(app: FastifyInstance, { config }: { config: Config }) {
+async function visitor(app: FastifyInstance, { secret }: { secret: string }) {
   await app.register(fastifyCookie, {
-    secret: config.COOKIE_SECRET || randomBytes(32).toString('hex'),
+    secret: secret || randomBytes(32).toString('hex'),
     // Cookies are read where somebody asks who the visitor is: most requests do not.
     hook: false,
   });

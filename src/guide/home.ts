@@ -1,20 +1,14 @@
 import * as Sentry from '@sentry/node';
 import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config.ts';
-import { eventUrl } from '../event-url.ts';
-import type { Metrics } from '../metrics.ts';
-import { textFor } from '../plugins/language.ts';
-import { welcome } from '../plugins/visitor.ts';
-import { prometheusQuery } from '../prometheus-query.ts';
-import { readSnippets } from '../snippets.ts';
+import { activeUsers, requestCount } from '../metrics.ts';
+import { eventUrl } from './links.ts';
+import { readSnippets } from './snippets.ts';
+import { welcome } from './visitor.ts';
 
 /** The guide: every step of the article, with what came of it so far. */
-export default async function home(
-  app: FastifyInstance,
-  { config, metrics: { requestCount, activeUsers } }: { config: Config; metrics: Metrics },
-) {
+export default async function home(app: FastifyInstance, { config }: { config: Config }) {
   const snippets = readSnippets();
-  const query = (expression: string) => prometheusQuery(config.PROMETHEUS_URL, expression);
 
   app.get('/', async (request, reply) => {
     welcome(request, reply);
@@ -23,13 +17,10 @@ export default async function home(
       ({ labels }) => labels.endpoint === '/my-view',
     );
     return reply.view('home.eta', {
-      text: textFor(request, reply),
-      config,
       snippets,
-      query,
       sentryIsOn: Sentry.isEnabled(),
       lastEventId,
-      lastEventUrl: lastEventId && eventUrl(config.SENTRY_EVENT_URL, lastEventId),
+      lastEventUrl: lastEventId && eventUrl(config, lastEventId),
       visits: visits.reduce((sum, { value }) => sum + value, 0),
       activeUsers: (await activeUsers.get()).values[0]?.value,
       now: Date.now(),

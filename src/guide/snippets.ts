@@ -4,11 +4,11 @@ import { readFileSync } from 'node:fs';
 const FILES = [
   'src/instrument.ts',
   'src/metrics.ts',
-  'src/work.ts',
-  'src/plugins/request-metrics.ts',
-  'src/plugins/sentry.ts',
+  'src/monitoring/scope.ts',
+  'src/routes/count-requests.ts',
   'src/routes/my-view.ts',
   'src/routes/trigger-error.ts',
+  'src/routes/work.ts',
   'prometheus.yml',
   'prometheus/rules/alerts.yml',
   'prometheus/rules/recording.yml',
@@ -27,7 +27,7 @@ export interface Snippet {
 export function readSnippets(): Record<string, Snippet> {
   const snippets: Record<string, Snippet> = {};
   for (const file of FILES) {
-    const source = readFileSync(new URL(`../${file}`, import.meta.url), 'utf8');
+    const source = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
     for (const { groups: { name = '', code = '' } = {} } of source.matchAll(REGION)) {
       const indentation = Math.min(...[...code.matchAll(/^ *(?=\S)/gm)].map(([s]) => s.length));
       snippets[name] = { file, code: code.replaceAll(RegExp(`^ {${indentation}}`, 'gm'), '') };

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as Sentry from '@sentry/node';
 import type { FastifyRequest } from 'fastify';
-import { leaveBreadcrumb } from './plugins/sentry.ts';
 
 export interface WorkQuery {
   seconds: number;
@@ -20,10 +19,10 @@ export const workQuerystring = {
 export async function yourCode(request: FastifyRequest<{ Querystring: WorkQuery }>) {
   const { seconds } = request.query;
   // #region breadcrumb
-  leaveBreadcrumb(request, { category: 'work', message: `Working for ${seconds} s` });
+  Sentry.addBreadcrumb({ category: 'work', message: `Working for ${seconds} s` });
   // #endregion
   // #region span
   const work = () => sleep(seconds * 1000);
-  await (request.span ? Sentry.startSpan({ name: 'your code', op: 'function' }, work) : work());
+  await Sentry.startSpan({ name: 'your code', op: 'function' }, work);
   // #endregion
 }

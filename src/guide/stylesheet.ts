@@ -5,7 +5,8 @@ import type { FastifyInstance } from 'fastify';
 /** The one static file of the pages, read once: not worth a file server. */
 export default async function stylesheet(app: FastifyInstance, { views }: { views: string }) {
   const css = await readFile(join(views, 'style.css'));
-  app.get('/style.css', { logLevel: 'warn' }, async (_request, reply) =>
+  const options = { logLevel: 'warn', config: { traced: false } } as const;
+  app.get('/style.css', options, async (_request, reply) =>
     reply.type('text/css').header('cache-control', 'max-age=3600').send(css),
   );
 }

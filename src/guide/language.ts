@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs';
+import fastifyAccepts from '@fastify/accepts';
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import fp from 'fastify-plugin';
+import { readCookie, setCookie } from './visitor.ts';
+
+/** The languages of the pages; the first is for visitors who want none of them. */
+const LANGUAGES = ['en', 'ru'];
+const COOKIE = 'language';
+
+/** The text of all pages, a file for each language. It is HTML, as the templates are. */
+const texts = new Map(
+  LANGUAGES.map((language) => {
+    const file = new URL(`../../views/text/${language}.json`, import.meta.url);
+    return [language, JSON.parse(readFileSync(file, 'utf8')) as object];
+  }),
+);
+
+/**
+ * Every view gets its `text` in the language that the visitor chooses with `?language=` or has
+ * chosen before, or else in the one that the browser prefers. Such a page is stored nowhere: it is
+ * for this visitor, at this moment.
+ */
+async function language(app: FastifyInstance) {
+  await app.register(fastifyAccepts);
+  // What the view plugin gives to every view. Only a reply that has a view asks for it.
+  app.decorateReply('locals', {
+    getter(this: FastifyReply) {
+      this.header('cache-control', 'no-store').header('vary', 'accept-language, cookie');
+      const { language: choice = '' } = this.request.query as { language?: string };
+      if (texts.has(choice)) setCookie(this, COOKIE, choice, { signed: false });
+      const text =
+        texts.get(choice) ??
+        texts.get(readCookie(this.request, COOKIE)) ??
+        texts.get(this.request.language(LANGUAGES) || 'en');
+      return { text };
+    },
+  });
+}
+
+export default fp(language, { name: 'language', dependencies: ['visitor'] });

@@ -1,0 +1,14 @@
+import type { Config } from '../config.ts';
+import { eventUuid } from '../monitoring/request-metrics.ts';
+
+/** An event's page in the tracker; '' without a tracker. Bugsink takes its id only with dashes. */
+export function eventUrl({ SENTRY_EVENT_URL }: Pick<Config, 'SENTRY_EVENT_URL'>, eventId: string) {
+  return SENTRY_EVENT_URL && SENTRY_EVENT_URL + eventUuid(eventId);
+}
+
+/** Prometheus's own page with a query filled in and its graph open; '' without a Prometheus. */
+export function prometheusQuery(prometheusUrl: string, expression: string): string {
+  if (!prometheusUrl) return '';
+  const query = new URLSearchParams({ 'g0.expr': expression, 'g0.tab': 'graph' });
+  return `${prometheusUrl}/query?${query}`;
+}

@@ -1,0 +1,46 @@
+import rateLimit from '@fastify/rate-limit';
+import type { FastifyInstance } from 'fastify';
+import fp from 'fastify-plugin';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Probes come with the address of one replica, which no setting can foresee. */
+    anyHost?: boolean;
+  }
+}
+
+/** What a browser may do with the pages: show them with their own stylesheet, and nothing else. */
+export const SECURITY_HEADERS = {
+  'content-security-policy':
+    "default-src 'none';style-src 'self';img-src data:;base-uri 'none';form-action 'none';frame-ancestors 'none'",
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'strict-transport-security': 'max-age=31536000; includeSubDomains',
+  'x-content-type-options': 'nosniff',
+};
+
+/** A request that is not meant for this application. */
+class HostNotAllowedError extends Error {
+  statusCode = 400;
+}
+
+/**
+ * Security headers on every answer; pages only under the names that the application goes by, as
+ * with Django's ALLOWED_HOSTS; and a limit, to be set route by route, on what costs an event.
+ */
+async function security(app: FastifyInstance, { allowedHosts }: { allowedHosts: string }) {
+  await app.register(rateLimit, { global: false });
+
+  const hosts = new Set(allowedHosts.toLowerCase().split(','));
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.headers(SECURITY_HEADERS);
+    const isAllowed =
+      hosts.has(request.hostname.toLowerCase()) ||
+      hosts.has('*') ||
+      request.routeOptions.config.anyHost;
+    done(isAllowed ? undefined : new HostNotAllowedError('The Host is not in ALLOWED_HOSTS.'));
+  });
+}
+
+export default fp(security, { name: 'security' });

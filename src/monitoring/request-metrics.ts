@@ -1,0 +1,83 @@
+import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import fp from 'fastify-plugin';
+import { Histogram } from 'prom-client';
+import { registry } from './registry.ts';
+import { onEnd, requestLabels, routeLabels } from './request.ts';
+
+const requestDuration = new Histogram({
+  name: 'http_request_duration_seconds',
+  help: 'Time from the arrival of a request to the end of its response',
+  labelNames: ['method', 'endpoint', 'status_code'],
+  // 0.3 is the latency objective: only what is a bucket's bound can be measured exactly.
+  buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5, 10],
+  enableExemplars: true,
+  registers: [registry],
+});
+
+const REFUSALS: Record<string, number> = {
+  HPE_HEADER_OVERFLOW: 431,
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+};
+
+/** Times every request. Each bucket names one request to look at, by its trace and its event. */
+async function requestMetrics(app: FastifyInstance) {
+  // A series that starts at 0 lets rate() see the first request, and a panel of errors show "0".
+  app.addHook('onRoute', (route) => {
+    for (const labels of routeLabels(route)) {
+      for (const status_code of [200, 500]) requestDuration.zero({ ...labels, status_code });
+    }
+  });
+
+  let last: IncomingMessage;
+  countRefused(app, (raw) => raw === last);
+
+  app.addHook('onRequest', (request, reply, done) => {
+    last = request.raw;
+    const labels = requestLabels(request);
+    const start = performance.now();
+    onEnd(reply, (status_code) => {
+      // A socket that now speaks another protocol is open for as long as its client likes.
+      if (status_code === 101) return;
+      const exemplarLabels = exemplarOf(request);
+      requestDuration.observe({
+        labels: { ...labels, status_code },
+        value: (performance.now() - start) / 1000,
+        ...(exemplarLabels && { exemplarLabels }),
+      });
+    });
+    done();
+  });
+}
+
+/** Counts what Node or Fastify refuses before any hook: nothing that a client sent is in the labels. */
+function countRefused({ server }: FastifyInstance, isKnown: (raw: IncomingMessage) => boolean) {
+  const count = (status_code: number) =>
+    requestDuration.observe({
+      labels: { method: 'other', endpoint: 'unmatched', status_code },
+      value: 0,
+    });
+  for (const status_code of [400, ...Object.values(REFUSALS)]) {
+    requestDuration.zero({ method: 'other', endpoint: 'unmatched', status_code });
+  }
+  // An address that cannot be decoded. Fastify has run its first hooks before this listener.
+  server.on('request', (raw, response) => {
+    if (!isKnown(raw)) response.on('close', () => count(response.statusCode));
+  });
+  // What is no HTTP, too large or too slow; and clients that hang up, which is no request.
+  server.on('clientError', ({ code }: NodeJS.ErrnoException) => {
+    if (code !== 'ECONNRESET') count(REFUSALS[code ?? ''] ?? 400);
+  });
+}
+
+function exemplarOf({ id, eventId, scopes }: FastifyRequest): Record<string, string> | null {
+  if (eventId) return { trace_id: id, event_uuid: eventUuid(eventId) };
+  return scopes.isTraced ? { trace_id: id } : null;
+}
+
+/** An event's id with dashes, as a UUID is written; the SDK gives it as 32 hexadecimal digits. */
+export function eventUuid(eventId: string): string {
+  return eventId.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
+
+export default fp(requestMetrics, { name: 'request-metrics' });

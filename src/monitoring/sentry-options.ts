@@ -1,0 +1,38 @@
+import * as Sentry from '@sentry/node';
+import { makeAccountingTransport } from './transport.ts';
+
+/** What `Sentry.init` gets besides the DSN and what events are filed under. */
+export const sentryOptions = {
+  // Sends whole transactions. The default, streamed spans, is understood by sentry.io and
+  // self-hosted Sentry only, not by Bugsink, GlitchTip or `sentry local`.
+  traceLifecycle: 'static',
+
+  // The default integrations patch some fifty libraries, and two of them do harm: Dedupe drops an
+  // error that equals the one before it, and Fastify's puts query strings into traces.
+  defaultIntegrations: false,
+  integrations: [
+    Sentry.contextLinesIntegration(),
+    Sentry.linkedErrorsIntegration(),
+    Sentry.nodeContextIntegration(),
+    // Also for rejections that nobody handles, which Node turns into uncaught exceptions. The
+    // integration for rejections keeps them from ending the process, and leaves out some of them.
+    Sentry.onUncaughtExceptionIntegration(),
+    Sentry.requestDataIntegration(),
+  ],
+  enableRuntimeChannelInjection: false,
+
+  transport: makeAccountingTransport,
+  // How many events may wait to be sent, at some tens of kilobytes each. The SDK's own 64 lose
+  // events when a few hundred requests fail at once.
+  transportOptions: { bufferSize: 2000 },
+
+  // By default the SDK collects all of these: what identifies a visitor, and where secrets are.
+  dataCollection: {
+    userInfo: false,
+    cookies: false,
+    httpHeaders: false,
+    httpBodies: [],
+    urlQueryParams: false,
+    stackFrameVariables: false,
+  },
+} satisfies Sentry.NodeOptions;
