@@ -6,6 +6,7 @@ import {
   LogController,
 } from 'fastify';
 import fp from 'fastify-plugin';
+import { readable } from './readable-error.ts';
 import { hasLeft, onEnd } from './request.ts';
 import { inScopesOf } from './scope.ts';
 
@@ -54,7 +55,8 @@ function rememberEvent({ event_id, exception }: Sentry.Event, hint?: Sentry.Even
 
 /** Reports what failed, unless the application has done so itself. */
 function report(failure: Failure): void {
-  const { error, reply } = failure;
+  const { reply } = failure;
+  const error = readable(failure.error);
   inScopesOf(reply.request, () => {
     const known = isObject(error) && eventIds.get(error)?.get(Sentry.getIsolationScope());
     const mechanism = { type: 'fastify', handled: false };
