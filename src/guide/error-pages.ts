@@ -17,7 +17,7 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
     const title = `${statusCode} ${STATUS_CODES[statusCode] ?? ''}`;
     reply.code(statusCode);
     if (statusCode < 500) {
-      return sendPage(reply, 'client-error.eta', { title, message: error.message });
+      return sendPage(reply, 'client-error.eta', { title, message: messageOf(error) });
     }
     const eventId = await eventIdOf(reply);
     request.log.error({ err: error }, 'request failed');
@@ -36,6 +36,15 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
       address: `${request.method} ${request.url}`,
     }),
   );
+}
+
+/** What a client error says; nothing if it refuses to. */
+function messageOf(error: FastifyError): string {
+  try {
+    return String(error.message);
+  } catch {
+    return '';
+  }
 }
 
 /** Falls back to the title: if the page itself fails, Fastify's own answer would quote the error. */

@@ -28,7 +28,7 @@ async function language(app: FastifyInstance) {
     getter(this: FastifyReply) {
       this.header('cache-control', 'no-store').header('vary', 'accept-language, cookie');
       const { language: choice = '' } = this.request.query as { language?: string };
-      if (texts.has(choice)) setCookie(this, COOKIE, choice, { signed: false });
+      if (texts.has(choice)) setCookie(this, COOKIE, choice);
       const text =
         texts.get(choice) ??
         texts.get(readCookie(this.request, COOKIE)) ??

@@ -26,10 +26,8 @@ async function visitor(app: FastifyInstance, { secret }: { secret: string }) {
   });
   for (const [property, cookie] of Object.entries({ visitorId: 'visitor', lastEventId: 'event' })) {
     app.decorateRequest(property, {
-      getter() {
-        const signed = readCookie(this, cookie);
-        const { valid, value } = signed ? this.unsignCookie(signed) : {};
-        return valid ? value : null;
+      getter(this: FastifyRequest) {
+        return readSignedCookie(this, cookie);
       },
     });
   }
@@ -47,16 +45,25 @@ export function readCookie(request: FastifyRequest, name: string): string {
   return (cookie && request.server.parseCookie(cookie)[name]) || '';
 }
 
+/**
+ * What this application wrote into a cookie of this name; null if it did not. The name is signed with
+ * the value, or a value would count in every cookie: an event's id as a visitor's.
+ */
+function readSignedCookie(request: FastifyRequest, name: string): string | null {
+  const cookie = readCookie(request, name);
+  if (!cookie) return null;
+  const { valid, value } = request.unsignCookie(`${name}=${cookie}`);
+  return valid ? value.slice(`${name}=`.length) : null;
+}
+
+function setSignedCookie(reply: FastifyReply, name: string, value: string): void {
+  setCookie(reply, name, reply.signCookie(`${name}=${value}`).slice(`${name}=`.length));
+}
+
 /** Sets a cookie that comes back with the visitor's next requests, and is out of reach for scripts. */
-export function setCookie(
-  reply: FastifyReply,
-  name: string,
-  value: string,
-  { signed }: { signed: boolean },
-): void {
+export function setCookie(reply: FastifyReply, name: string, value: string): void {
   reply.setCookie(name, value, {
     path: '/',
-    signed,
     httpOnly: true,
     sameSite: 'lax',
     secure: 'auto',
@@ -66,12 +73,12 @@ export function setCookie(
 
 /** Gives a new visitor an id. */
 export function welcome(request: FastifyRequest, reply: FastifyReply): void {
-  if (!request.visitorId) setCookie(reply, 'visitor', randomUUID(), { signed: true });
+  if (!request.visitorId) setSignedCookie(reply, 'visitor', randomUUID());
 }
 
 /** Remembers the event that a visitor's error was reported as, for the guide to link to. */
 export function rememberEvent(reply: FastifyReply, eventId: string): void {
-  setCookie(reply, 'event', eventId, { signed: true });
+  setSignedCookie(reply, 'event', eventId);
 }
 
 export default fp(visitor, { name: 'visitor' });

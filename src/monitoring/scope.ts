@@ -4,6 +4,7 @@ import * as Sentry from '@sentry/node';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { endpointOf, onEnd } from './request.ts';
+import { addressOf } from './request-url.ts';
 import { traceContextOf } from './trace-context.ts';
 import { requestTracing, type TraceOptions } from './traces.ts';
 
@@ -47,13 +48,13 @@ export class RequestScopes implements Scopes {
   get isolationScope(): Sentry.Scope {
     if (this.#isolationScope) return this.#isolationScope;
     const { request } = this.#reply;
-    const { method, protocol, host, url } = request;
+    const { method } = request;
     const isolationScope = defaults.isolationScope.clone();
     this.#isolationScope = isolationScope;
     isolationScope.setTransactionName(`${method} ${endpointOf(request)}`);
     // From this the SDK takes what `dataCollection` lets it collect.
     const headers = request.headers as Record<string, string>;
-    const normalizedRequest = { method, url: `${protocol}://${host}${url}`, headers };
+    const normalizedRequest = { method, url: addressOf(request), headers };
     isolationScope.setSDKProcessingMetadata({ normalizedRequest, requestScopes: this });
     return isolationScope;
   }

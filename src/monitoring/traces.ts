@@ -1,6 +1,7 @@
 import * as Sentry from '@sentry/node';
 import type { FastifyRequest } from 'fastify';
 import { endpointOf } from './request.ts';
+import { pathOf } from './request-url.ts';
 import type { TraceContext } from './trace-context.ts';
 
 declare module 'fastify' {
@@ -51,7 +52,7 @@ const unrecordedSpan = (request: FastifyRequest) =>
   Sentry.suppressTracing(() => Sentry.startInactiveSpan(spanOptions(request)));
 
 function spanOptions(request: FastifyRequest) {
-  const { method, url } = request;
+  const { method } = request;
   const route = endpointOf(request);
   return {
     name: `${method} ${route}`,
@@ -60,7 +61,7 @@ function spanOptions(request: FastifyRequest) {
       'sentry.segment.name.source': 'route' as const,
       'http.request.method': method,
       'http.route': route,
-      'url.path': url.split('?', 1)[0],
+      'url.path': pathOf(request),
     },
   };
 }
