@@ -33,10 +33,15 @@ async function visitor(app: FastifyInstance, { secret }: { secret: string }) {
   }
 }
 
+/** Cookies know no ports: without one in the name, two stacks on one host replace each other's. */
+function cookieName({ port }: FastifyRequest, name: string): string {
+  return port === null ? name : `${name}-${port}`;
+}
+
 /** A cookie as it was sent: what it holds is to be checked. */
 export function readCookie(request: FastifyRequest, name: string): string {
   const { cookie } = request.headers;
-  return (cookie && request.server.parseCookie(cookie)[name]) || '';
+  return (cookie && request.server.parseCookie(cookie)[cookieName(request, name)]) || '';
 }
 
 /** Sets a cookie that comes back with the visitor's next requests, and is out of reach for scripts. */
@@ -46,7 +51,7 @@ export function setCookie(
   value: string,
   { signed }: { signed: boolean },
 ): void {
-  reply.setCookie(name, value, {
+  reply.setCookie(cookieName(reply.request, name), value, {
     path: '/',
     signed,
     httpOnly: true,
