@@ -18,7 +18,7 @@ test("a tracker's refusal is told on the pages and in the log", async (t) => {
   const cookie = error.headers.getSetCookie()[0]?.split(';')[0] ?? '';
   await eventually(async () => {
     const html = await (await app.get('/', { headers: { cookie } })).text();
-    assert.match(html, /Sentry is on, but events do not arrive/);
+    assert.match(html, /Sentry is on, but the last event did not arrive/);
     assert.match(html, /<code>http_error<\/code><\/dt><dd>1</);
     assert.match(html, /The event of your last error did not arrive/);
     assert.doesNotMatch(html, /tracker\.example/, 'no link to what is not there');
@@ -28,6 +28,13 @@ test("a tracker's refusal is told on the pages and in the log", async (t) => {
   const lines = () => app.log.filter(({ msg }) => /the tracker did not take an event/.test(msg));
   await eventually(() => assert.equal(lines()[0]?.status_code, 403));
   await Promise.all(Array.from({ length: 20 }, () => app.get('/trigger-error/')));
+  await tracker.repair();
+  await app.get('/trigger-error/');
+  await eventually(async () => {
+    const html = await (await app.get('/')).text();
+    assert.match(html, /Sentry is on\.</, 'what is over is not told as if it went on');
+    assert.match(html, /Events lost since the start/);
+  });
   await app.stop();
   assert.equal(lines().length, 1, 'one line is enough for many');
 });

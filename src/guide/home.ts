@@ -27,6 +27,7 @@ export default async function home(app: FastifyInstance, { config }: { config: C
       sentryIsOn: Sentry.isEnabled(),
       lastEventId,
       lastDelivery: app.deliveries.of(lastEventId),
+      isFailing: app.deliveries.last?.isTaken === false,
       lost: await app.deliveries.lost(),
       lastEventUrl: lastEventId && eventUrl(config, lastEventId),
       visits: visits.reduce((sum, { value }) => sum + value, 0),
