@@ -36,7 +36,6 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
   app.register(monitoring, {
     metrics: { host: config.HOST, port: config.METRICS_PORT },
     maxTracesPerSecond: config.SENTRY_MAX_TRACES_PER_SECOND,
-    userId: (request) => request.visitorId,
     version,
     trackerUrl: config.SENTRY_URL,
   });

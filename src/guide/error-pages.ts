@@ -3,7 +3,7 @@ import * as Sentry from '@sentry/node';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
-import { statusCodeOf } from '../monitoring/index.ts';
+import { eventIdOf, statusCodeOf } from '../monitoring/index.ts';
 import { eventUrl } from './links.ts';
 import { rememberEvent } from './visitor.ts';
 
@@ -17,7 +17,7 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
     reply.code(statusCode);
     if (statusCode < 500) return answer(reply, 'client-error.eta', { message: error.message });
 
-    const { eventId } = request;
+    const eventId = await eventIdOf(reply);
     request.log.error({ err: error }, 'request failed');
     if (eventId) rememberEvent(reply, eventId);
     return answer(
