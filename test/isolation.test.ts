@@ -52,7 +52,7 @@ test('the visitor is an anonymous id, in a cookie that is signed and not for scr
   const sink = await startEnvelopeSink(t);
   const app = await spawnApp(t, { SENTRY_DSN: sink.dsn });
   const [setCookie] = (await app.get('/')).headers.getSetCookie();
-  assert.match(setCookie ?? '', /^visitor=[0-9a-f-]{36}\.[^;]+; /);
+  assert.match(setCookie ?? '', /^visitor-\d+=[0-9a-f-]{36}\.[^;]+; /);
   for (const attribute of ['HttpOnly', 'SameSite=Lax', 'Path=/']) {
     assert.ok(setCookie?.includes(attribute), attribute);
   }

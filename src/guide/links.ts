@@ -12,3 +12,11 @@ export function prometheusQuery(prometheusUrl: string, expression: string): stri
   const query = new URLSearchParams({ 'g0.expr': expression, 'g0.tab': 'graph' });
   return `${prometheusUrl}/query?${query}`;
 }
+
+/** An address with parameters that are set. Without a path it is the page that the link is on. */
+export function addParameters(address: string, parameters: Record<string, string>): string {
+  const [path = ''] = address.split('?', 1);
+  const search = new URLSearchParams(address.slice(path.length));
+  for (const [name, value] of Object.entries(parameters)) search.set(name, value);
+  return `${path}?${search}`;
+}

@@ -39,10 +39,15 @@ async function visitor(app: FastifyInstance, { secret }: { secret: string }) {
   // #endregion
 }
 
+/** Cookies know no ports: without one in the name, two stacks on one host replace each other's. */
+function cookieName({ port }: FastifyRequest, name: string): string {
+  return port === null ? name : `${name}-${port}`;
+}
+
 /** A cookie as it was sent: what it holds is to be checked. */
 export function readCookie(request: FastifyRequest, name: string): string {
   const { cookie } = request.headers;
-  return (cookie && request.server.parseCookie(cookie)[name]) || '';
+  return (cookie && request.server.parseCookie(cookie)[cookieName(request, name)]) || '';
 }
 
 /**
@@ -62,7 +67,7 @@ function setSignedCookie(reply: FastifyReply, name: string, value: string): void
 
 /** Sets a cookie that comes back with the visitor's next requests, and is out of reach for scripts. */
 export function setCookie(reply: FastifyReply, name: string, value: string): void {
-  reply.setCookie(name, value, {
+  reply.setCookie(cookieName(reply.request, name), value, {
     path: '/',
     httpOnly: true,
     sameSite: 'lax',
