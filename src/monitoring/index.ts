@@ -2,6 +2,7 @@
  * Everything that watches the application. This folder imports nothing from outside of it, and can
  * be taken to another application as it is: docs/your-own-application.md.
  */
+import * as Sentry from '@sentry/node';
 import type { FastifyInstance, FastifyListenOptions, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import errors, { ReportingLog } from './errors.ts';
@@ -11,7 +12,7 @@ import requestMetrics from './request-metrics.ts';
 import scopes from './scope.ts';
 import { genReqId } from './trace-id.ts';
 import type { TraceOptions } from './traces.ts';
-import { sendLastEvents } from './transport.ts';
+import { countLosses, sendLastEvents } from './transport.ts';
 
 export { onEnd, requestLabels, routeLabels, statusCodeOf } from './request.ts';
 
@@ -42,6 +43,8 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   await app.register(errors);
   await app.register(requestMetrics);
   setInfo(options);
+  const client = Sentry.getClient();
+  if (client) countLosses(client);
 
   const metricsServer = buildMetricsServer();
   app.addHook('onReady', async () => {
