@@ -99,6 +99,18 @@ const settings = {
     default: 10,
     description: 'a number of traces, 1 to 1000000',
   },
+  SENTRY_MAX_WAITING_MEGABYTES: {
+    type: 'number',
+    minimum: 0.1,
+    maximum: 1000,
+    default: 32,
+    description: 'how many megabytes may wait for the tracker, 0.1 to 1000',
+  },
+  SENTRY_SPOOL_DIRECTORY: {
+    type: 'string',
+    default: '',
+    description: 'a folder that can be written to, or nothing to keep events in memory only',
+  },
   SENTRY_URL: link,
   SENTRY_EVENT_URL: link,
   SENTRY_LOGIN: { type: 'string', default: '', description: "the demo tracker's email:password" },

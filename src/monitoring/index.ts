@@ -2,7 +2,6 @@
  * Everything that watches the application. This folder imports nothing from outside of it, and can
  * be taken to another application as it is: docs/your-own-application.md.
  */
-import * as Sentry from '@sentry/node';
 import type { FastifyInstance, FastifyListenOptions, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import errors, { ReportingLog } from './errors.ts';
@@ -12,7 +11,7 @@ import requestMetrics from './request-metrics.ts';
 import scopes from './scope.ts';
 import { genReqId } from './trace-id.ts';
 import type { TraceOptions } from './traces.ts';
-import { countLosses, sendLastEvents } from './transport.ts';
+import { sendLastEvents, startTransport, type WaitingOptions } from './transport.ts';
 
 export { onEnd, requestLabels, routeLabels, statusCodeOf } from './request.ts';
 
@@ -22,11 +21,13 @@ export const traceIds = {
   logController: new ReportingLog({ requestIdLogLabel: 'trace_id' }),
 };
 
-const FLUSH_TIMEOUT = 2_000;
+export { sendLastEvents } from './transport.ts';
 
-export interface MonitoringOptions extends InfoOptions, TraceOptions {
+export interface MonitoringOptions extends InfoOptions, TraceOptions, WaitingOptions {
   /** Where /metrics is served. */
   metrics?: FastifyListenOptions;
+  /** Milliseconds for what still waits when the application closes. */
+  flushTimeout?: number;
   /** Who asked, by an id that says nothing else of them: the tracker counts whom an error met. */
   userId?: (request: FastifyRequest) => string | null;
 }
@@ -43,8 +44,7 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   await app.register(errors);
   await app.register(requestMetrics);
   setInfo(options);
-  const client = Sentry.getClient();
-  if (client) countLosses(client);
+  startTransport(app.log, options);
 
   const metricsServer = buildMetricsServer();
   app.addHook('onReady', async () => {
@@ -54,8 +54,7 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   app.addHook('onClose', async () => {
     await metricsServer.close();
     // The last thing: requests that were drained just now may have failed, too.
-    const lost = await sendLastEvents(FLUSH_TIMEOUT);
-    if (lost.length > 0) app.log.error({ lost }, 'events did not reach the tracker');
+    await sendLastEvents(options.flushTimeout ?? 2_000);
   });
 }
 

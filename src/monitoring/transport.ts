@@ -1,100 +1,97 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
-  type Client,
   envelopeItemTypeToDataCategory as categoryOfType,
   type Envelope,
+  parseEnvelope,
   serializeEnvelope,
   type Transport,
   updateRateLimits,
 } from '@sentry/core';
 import * as Sentry from '@sentry/node';
-import { Counter, Gauge } from 'prom-client';
+import type { FastifyBaseLogger } from 'fastify';
+import {
+  bytesWaiting,
+  type Category,
+  countLoss,
+  countLosses,
+  eventsWaiting,
+  lossesSoFar,
+  type Reason,
+} from './losses.ts';
 import { type Answer, CONNECTIONS, makePost, ProxyError, type TransportOptions } from './post.ts';
+import { type Saved, Spool } from './spool.ts';
 
 type ItemType = Parameters<typeof categoryOfType>[0];
-type Category = Parameters<Client['recordDroppedEvent']>[1];
-type SdkReason = Parameters<Client['recordDroppedEvent']>[0];
-/** Sentry's names for why something was lost, and some more. */
-type Reason = SdkReason | 'http_error' | 'invalid_dsn' | 'shutdown';
 
-const eventsLost = new Counter({
-  name: 'sentry_events_lost_total',
-  help: 'Events and traces that were given up, and will not reach the tracker',
-  labelNames: ['category', 'reason'],
-});
-const eventsWaiting = new Gauge({
-  name: 'sentry_events_waiting',
-  help: 'Events and traces that the tracker has not taken yet',
-});
-const bytesWaiting = new Gauge({
-  name: 'sentry_events_waiting_bytes',
-  help: 'Size of the events and traces that wait, as they are sent',
-});
+export interface WaitingOptions {
+  /** What may wait for the tracker, in megabytes: 32 if nothing else is said. */
+  maxWaitingMegabytes?: number;
+  /** A folder for what waits, so that it outlives the process. Without it memory is all there is. */
+  spoolDirectory?: string;
+}
 
-// A series that starts at 0 lets rate() see the first loss.
-const reasons: Reason[] = [
-  'network_error',
-  'http_error',
-  'send_error',
-  'ratelimit_backoff',
-  'queue_overflow',
-];
-for (const reason of reasons) eventsLost.inc({ category: 'error', reason }, 0);
-
-/** Bytes that may wait: the container of this application has twelve times as much memory. */
-const MAX_BYTES = 32 * 2 ** 20;
 /** Milliseconds until the first new attempt, and at most between two. They double in between. */
 const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 30_000;
-/** Milliseconds after which what does not have to wait for anything else is looked at again. */
-const TICK = 200;
-/** A pause asked for, in milliseconds, that says that the tracker does not want this at all. */
+/** Milliseconds between two looks at what waits. */
+const LOOK_EVERY = 200;
+/** Milliseconds of waiting after which an envelope is saved; and that a look may take to save some. */
+const SAVE_AFTER = 1_000;
+const SAVE_FOR = 5;
+/** Milliseconds to save the rest when the process ends. */
+const SAVE_LAST = 500;
+/** Milliseconds: a tracker that asks for a longer pause does not want this category at all. */
 const UNWANTED = 3_600_000;
-/** How often the tracker may fail at an event while it takes others. */
+/** How often the tracker may fail at an envelope while it takes others. */
 const MAX_FAILURES = 3;
+/** Milliseconds after which what was saved is of no use any more. */
+const MAX_AGE = 7 * 24 * 3_600_000;
 
 interface Waiting {
   readonly body: Buffer;
-  /** What is in it: of the first category it is, and the others share its fate. */
-  readonly counts: [category: Category, count: number][];
-  sending: boolean;
-  /** How often the tracker failed at it, and how many it had taken by then. */
+  /** What is in it. It is of the first category, and what comes with that shares its fate. */
+  readonly counts: [Category, number][];
+  readonly since: number;
+  file?: string | undefined;
+  isSending: boolean;
+  /** How often the tracker failed at it while it took others, and how many it had taken by then. */
   failures: number;
-  deliveredBefore: number;
+  takenBefore: number;
 }
 
 /**
- * Keeps every envelope until the tracker has taken it, and counts what it has to give up. In order,
- * the oldest first, with growing pauses while the tracker cannot be reached, and with the pauses that
- * it asks for.
+ * Keeps every envelope until the tracker has taken it: the oldest is sent first, with growing pauses
+ * while the tracker cannot be reached, and the pauses that it asks for. What is given up is counted.
  */
 class WaitingTransport implements Transport {
-  readonly #options: TransportOptions & { maxBytes?: number };
+  readonly #options: TransportOptions;
   readonly #post: ((body: Buffer) => Promise<Answer>) | undefined;
   readonly #waiting = new Set<Waiting>();
   #bytes = 0;
-  /** Until when the tracker wants nothing of a category. */
+  #maxBytes = 32 * 2 ** 20;
+  #log: FastifyBaseLogger | undefined;
+  #spool: Spool | undefined;
   #limits: Record<string, number> = {};
-  #sending = 0;
-  /** How many may be sent at once: one until the tracker answers, then more with every answer. */
+  /** One at a time until the tracker answers; one more with every answer. */
   #parallel = 1;
-  #failures = 0;
+  #sending = 0;
+  #taken = 0;
+  #pauses = 0;
   #resumeAt = 0;
-  #delivered = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #nextLook: NodeJS.Timeout | undefined;
 
   constructor(options: TransportOptions) {
     this.#options = options;
     if (URL.canParse(options.url)) this.#post = makePost(options);
   }
 
-  /** Takes an envelope. The SDK need not wait: it would keep the whole event in memory until then. */
+  /** Takes an envelope. Nobody waits for the tracker: that would keep the whole event in memory. */
   async send(envelope: Envelope) {
-    this.#add(Buffer.from(serializeEnvelope(envelope)), countsOf(envelope));
+    this.#add({ body: Buffer.from(serializeEnvelope(envelope)), counts: countsOf(envelope) });
     return {};
   }
 
-  /** Sends for at most so many milliseconds, or as long as there is hope; true if nothing waits. */
+  /** Sends as long as there is hope, for so many milliseconds at most; true if nothing waits then. */
   async flush(timeout?: number) {
     const end = Date.now() + (timeout || Number.POSITIVE_INFINITY);
     this.#resumeAt = 0;
@@ -103,124 +100,182 @@ class WaitingTransport implements Transport {
     return this.#waiting.size === 0;
   }
 
-  /** Gives up what waits, and tells what was lost since the start. */
-  async end() {
-    for (const envelope of this.#waiting) this.#lose(envelope, 'shutdown');
-    const { values } = await eventsLost.get();
-    return values
-      .filter(({ value }) => value > 0)
-      .map(({ labels, value }) => ({ ...labels, count: value }));
+  /** Begins to log, and to save what waits. */
+  start(log: FastifyBaseLogger, { maxWaitingMegabytes, spoolDirectory }: WaitingOptions): void {
+    this.#log = log;
+    if (maxWaitingMegabytes) this.#maxBytes = maxWaitingMegabytes * 2 ** 20;
+    try {
+      if (spoolDirectory) this.#spool = new Spool(spoolDirectory, (saved) => this.#addSaved(saved));
+    } catch (err) {
+      log.error(
+        { err },
+        `${spoolDirectory} cannot be written to: what waits is kept in memory only`,
+      );
+    }
+    // However the process ends, with a second signal, too. Before the logger writes its last lines.
+    process.prependOnceListener('exit', () => this.#end());
   }
 
-  #add(body: Buffer, counts: Waiting['counts']): void {
-    const envelope = { body, counts, sending: false, failures: 0, deliveredBefore: 0 };
-    this.#keep(envelope);
-    // Traces and the like may take half of the room: they must not be in the way of an error. The
-    // newest are dropped: in a flood, the first errors tell the cause, and the others repeat it.
-    const room = (this.#options.maxBytes ?? MAX_BYTES) / (isError(envelope) ? 1 : 2);
-    if (!this.#post) this.#lose(envelope, 'invalid_dsn');
-    else if (this.#bytes > room) this.#lose(envelope, 'queue_overflow');
+  #end(): void {
+    this.#save(0, SAVE_LAST);
+    for (const envelope of this.#waiting) if (!envelope.file) this.#lose(envelope, 'shutdown');
+    this.#onDisk((spool) => spool.close());
+    const saved = this.#waiting.size;
+    if (saved > 0) this.#log?.warn({ saved }, 'events wait on the disk for the next start');
+    const lost = lossesSoFar();
+    if (lost.length > 0) this.#log?.error({ lost }, 'events did not reach the tracker');
+  }
+
+  #addSaved({ body, file, since, category }: Saved): void {
+    if (!body) {
+      const aside = this.#spool?.setAside(file);
+      this.#log?.error({ file: aside }, 'a file of the spool is damaged, and was set aside');
+      countLoss(category as Category, 'damaged');
+    } else {
+      this.#add({ body, file, since, counts: countsOf(parseEnvelope(body)) });
+    }
+  }
+
+  #add(envelope: Pick<Waiting, 'body' | 'counts'> & Partial<Waiting>): void {
+    const { since = Date.now() } = envelope;
+    const added = { ...envelope, since, isSending: false, failures: 0, takenBefore: 0 };
+    this.#waiting.add(added);
+    this.#countBytes(added.body.length);
+    // Traces and the like have half of the room, so that they are not in the way of errors. What is
+    // new is dropped: in a flood, the first errors tell the cause, and the others repeat them.
+    const room = isError(added) ? this.#maxBytes : this.#maxBytes / 2;
+    if (!this.#post) this.#lose(added, 'invalid_dsn');
+    else if (since < Date.now() - MAX_AGE) this.#lose(added, 'too_old');
+    else if (this.#bytes > room) this.#lose(added, 'queue_overflow');
     else this.#sendNext();
   }
 
   #sendNext(): void {
     while (this.#sending < this.#parallel && Date.now() >= this.#resumeAt) {
-      const envelope = this.#next();
+      const envelope = this.#oldest();
       if (!envelope) break;
       void this.#deliver(envelope);
     }
     if (this.#waiting.size === 0) return;
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
+    this.#nextLook ??= setTimeout(() => {
+      this.#nextLook = undefined;
+      this.#save(SAVE_AFTER, SAVE_FOR);
       this.#sendNext();
-    }, TICK).unref();
+    }, LOOK_EVERY).unref();
   }
 
-  /** The oldest that may be sent now. */
-  #next(): Waiting | undefined {
+  /** The oldest that the tracker wants now. */
+  #oldest(): Waiting | undefined {
     for (const envelope of this.#waiting) {
-      const { all = 0, [envelope.counts[0]?.[0] ?? '']: own = 0 } = this.#limits;
+      if (envelope.isSending) continue;
+      const { all = 0, [categoryOf(envelope)]: own = 0 } = this.#limits;
       const pause = Math.max(all, own) - Date.now();
       if (pause > UNWANTED && !isError(envelope)) this.#lose(envelope, 'ratelimit_backoff');
-      else if (pause <= 0 && !envelope.sending) return envelope;
+      else if (pause <= 0) return envelope;
     }
     return undefined;
   }
 
   async #deliver(envelope: Waiting): Promise<void> {
-    envelope.sending = true;
+    envelope.isSending = true;
     this.#sending += 1;
-    const answer = await this.#post?.(withTime(envelope.body)).catch((error) => error as Error);
+    const result = await this.#post?.(withTime(envelope.body)).catch((error: Error) => error);
     this.#sending -= 1;
-    envelope.sending = false;
+    envelope.isSending = false;
 
-    if (answer instanceof Error) this.#postpone(envelope, 'network_error', answer);
-    else if (answer) {
-      const { statusCode } = answer;
-      this.#limits = updateRateLimits(this.#limits, answer);
-      if (statusCode === 408 || statusCode === 429 || statusCode >= 500) {
-        this.#postpone(envelope, 'http_error', answer);
-      } else {
-        this.#failures = 0;
-        this.#parallel = Math.min(this.#parallel + 1, CONNECTIONS);
-        // It would be refused again. A redirect is not followed.
-        if (statusCode === 413) this.#lose(envelope, 'send_error');
-        else if (statusCode >= 300) this.#lose(envelope, 'http_error');
-        else this.#remove(envelope);
-        if (statusCode < 300) this.#delivered += 1;
-      }
+    if (result && 'statusCode' in result) {
+      this.#limits = updateRateLimits(this.#limits, result);
+      this.#heed(envelope, result.statusCode);
+    } else {
+      const { syscall = '' } = result as NodeJS.ErrnoException;
+      this.#pause();
+      if (!['connect', 'getaddrinfo'].includes(syscall)) this.#blame(envelope, 'network_error');
     }
     this.#sendNext();
   }
 
-  /** What was not answered may have arrived: trackers ignore an event whose id they know. */
-  #postpone(envelope: Waiting, reason: Reason, fault: Answer | NodeJS.ErrnoException): void {
-    this.#parallel = 1;
-    // Others that were under way fail for the same reason.
-    if (Date.now() >= this.#resumeAt) {
-      const pause = Math.min(FIRST_PAUSE * 2 ** this.#failures, LONGEST_PAUSE);
-      this.#failures += 1;
-      this.#resumeAt = Date.now() + pause * (0.5 + Math.random() / 2);
+  #heed(envelope: Waiting, status: number): void {
+    if (status === 408 || status === 429 || status >= 500) {
+      this.#pause();
+      if (status !== 429) this.#blame(envelope, 'http_error');
+      return;
     }
-    const isNotAtFault =
-      fault instanceof Error
-        ? ['connect', 'getaddrinfo'].includes(fault.syscall ?? '')
-        : fault.statusCode === 429;
-    if (isNotAtFault) return;
-    // One that the tracker fails at goes to the end, so that it does not hold up the rest.
-    this.#waiting.delete(envelope);
+    this.#pauses = 0;
+    this.#parallel = Math.min(this.#parallel + 1, CONNECTIONS);
+    // What was refused would be refused again. A redirect is not followed.
+    if (status === 413) this.#lose(envelope, 'send_error');
+    else if (status >= 300) this.#lose(envelope, 'http_error');
+    else {
+      this.#remove(envelope);
+      this.#taken += 1;
+    }
+  }
+
+  #pause(): void {
+    this.#parallel = 1;
+    // What was under way together fails together.
+    if (Date.now() < this.#resumeAt) return;
+    const pause = Math.min(FIRST_PAUSE * 2 ** this.#pauses, LONGEST_PAUSE);
+    this.#pauses += 1;
+    this.#resumeAt = Date.now() + pause * (0.5 + Math.random() / 2);
+  }
+
+  /** Puts an envelope that the tracker failed at to the end: it must not hold up the others. */
+  #blame(envelope: Waiting, reason: Reason): void {
+    if (!this.#waiting.delete(envelope)) return;
     this.#waiting.add(envelope);
-    if (this.#delivered > envelope.deliveredBefore) envelope.failures += 1;
-    envelope.deliveredBefore = this.#delivered;
+    if (this.#taken > envelope.takenBefore) envelope.failures += 1;
+    envelope.takenBefore = this.#taken;
     if (envelope.failures > MAX_FAILURES) this.#lose(envelope, reason);
   }
 
   #lose(envelope: Waiting, reason: Reason): void {
     this.#remove(envelope);
     for (const [category, count] of envelope.counts) {
-      eventsLost.inc({ category, reason }, count);
+      countLoss(category, reason, count);
       // For the tracker's own statistics.
-      this.#options.recordDroppedEvent(reason as SdkReason, category, count);
+      this.#options.recordDroppedEvent(reason as 'send_error', category, count);
     }
   }
 
-  #keep(envelope: Waiting): void {
-    this.#waiting.add(envelope);
-    this.#count(envelope.body.length);
-  }
-
   #remove(envelope: Waiting): void {
-    if (this.#waiting.delete(envelope)) this.#count(-envelope.body.length);
+    if (!this.#waiting.delete(envelope)) return;
+    this.#countBytes(-envelope.body.length);
+    const { file } = envelope;
+    if (file) this.#onDisk((spool) => spool.remove(file));
   }
 
-  #count(bytes: number): void {
+  #countBytes(bytes: number): void {
     this.#bytes += bytes;
     eventsWaiting.set(this.#waiting.size);
     bytesWaiting.set(this.#bytes);
   }
+
+  /** Saves what has waited for so many milliseconds, until the time for it is over. */
+  #save(waited: number, duration: number): void {
+    const now = Date.now();
+    for (const envelope of this.#waiting) {
+      if (envelope.file || envelope.since > now - waited) continue;
+      const { body, since } = envelope;
+      this.#onDisk((spool) => {
+        envelope.file = spool.save(body, categoryOf(envelope), since);
+      });
+      if (!envelope.file || Date.now() > now + duration) break;
+    }
+  }
+
+  /** Works on the spool, if there is one. A disk that fails is no reason to fail with it. */
+  #onDisk(work: (spool: Spool) => void): void {
+    try {
+      if (this.#spool) work(this.#spool);
+    } catch (err) {
+      this.#log?.error({ err }, 'the spool failed');
+    }
+  }
 }
 
-const isError = ({ counts }: Waiting) => counts[0]?.[0] === 'error';
+const categoryOf = ({ counts }: Waiting): Category => counts[0]?.[0] ?? 'unknown';
+const isError = (envelope: Waiting) => categoryOf(envelope) === 'error';
 
 function countsOf([, items]: Envelope): Waiting['counts'] {
   return items.map(([header]) => {
@@ -229,7 +284,7 @@ function countsOf([, items]: Envelope): Waiting['counts'] {
   });
 }
 
-/** The envelope with the time at which it is sent: a tracker takes the difference for a wrong clock. */
+/** The envelope with the time of this attempt: trackers correct clocks by it. */
 function withTime(body: Buffer): Buffer {
   const end = body.indexOf('\n');
   const header = JSON.parse(body.toString('utf8', 0, end));
@@ -249,25 +304,20 @@ export function makeTransport(options: TransportOptions): Transport {
   }
 }
 
-/** Counts also what the SDK loses itself, before it comes to the transport. */
-export function countLosses(client: Client): void {
-  const { recordDroppedEvent } = client;
-  client.recordDroppedEvent = (reason, category, count = 1) => {
-    recordDroppedEvent.call(client, reason, category, count);
-    // The other reasons are the application's own wish.
-    if (!LOSSES.includes(reason)) return;
-    eventsLost.inc({ category: category === 'unknown' ? 'error' : category, reason }, count);
-  };
-}
-const LOSSES = ['queue_overflow', 'buffer_overflow', 'callback_error'];
+let isStarted = false;
 
-/**
- * Sends what still waits, for at most so many milliseconds, and tells what was lost since the start:
- * to be called when the process ends, and no scrape will see it any more.
- */
-export async function sendLastEvents(timeout: number) {
+/** Tells the transport where to log and to save, once: to be called when the application starts. */
+export function startTransport(log: FastifyBaseLogger, options: WaitingOptions): void {
   const client = Sentry.getClient();
-  await client?.flush(timeout);
   const transport = client?.getTransport();
-  return transport instanceof WaitingTransport ? transport.end() : [];
+  if (isStarted || !client || !(transport instanceof WaitingTransport)) return;
+  isStarted = true;
+  countLosses(client);
+  transport.start(log, options);
+}
+
+/** Sends what still waits, for at most so many milliseconds; at the exit the rest is saved. */
+export async function sendLastEvents(timeout: number): Promise<void> {
+  // The SDK would take that long for its own work, and then once more for the transport's.
+  await Promise.race([Sentry.flush(timeout), sleep(timeout, undefined, { ref: false })]);
 }
