@@ -5,6 +5,7 @@ import guide from './guide/index.ts';
 import drain from './http/drain.ts';
 import health from './http/health.ts';
 import security, { SECURITY_HEADERS } from './http/security.ts';
+import { stopBudget } from './http/stop-budget.ts';
 import monitoring, { traceIds } from './monitoring/index.ts';
 import countRequests from './routes/count-requests.ts';
 import myView from './routes/my-view.ts';
@@ -38,6 +39,9 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
   app.register(monitoring, {
     metrics: { host: config.HOST, port: config.METRICS_PORT },
     maxTracesPerSecond: config.SENTRY_MAX_TRACES_PER_SECOND,
+    maxWaitingMegabytes: config.SENTRY_MAX_WAITING_MEGABYTES,
+    spoolDirectory: config.SENTRY_SPOOL_DIRECTORY,
+    flushTimeout: stopBudget.flush,
     version,
     trackerUrl: config.SENTRY_URL,
   });
