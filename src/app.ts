@@ -36,6 +36,9 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
   app.register(monitoring, {
     metrics: { host: config.HOST, port: config.METRICS_PORT },
     maxTracesPerSecond: config.SENTRY_MAX_TRACES_PER_SECOND,
+    otlpEndpoint: config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+    serviceName: config.OTEL_SERVICE_NAME,
+    sendTransactions: config.SENTRY_SEND_TRANSACTIONS === 'true',
     userId: (request) => request.visitorId,
     version,
     trackerUrl: config.SENTRY_URL,

@@ -99,6 +99,23 @@ const settings = {
     default: 10,
     description: 'a number of traces, 1 to 1000000',
   },
+  SENTRY_SEND_TRANSACTIONS: {
+    type: 'string',
+    enum: ['true', 'false', ''],
+    default: 'true',
+    description: 'true, or false (or nothing) for a tracker that keeps errors only',
+  },
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: {
+    ...link,
+    pattern: '^(https?://[^\\s/@]+(/\\S*)?)?$',
+    description: 'an address such as http://HOST:4318/v1/traces, or nothing to send no spans',
+  },
+  OTEL_SERVICE_NAME: {
+    type: 'string',
+    pattern: '\\S',
+    default: packageJson.name,
+    description: 'a name that is not empty',
+  },
   SENTRY_URL: link,
   SENTRY_EVENT_URL: link,
   SENTRY_LOGIN: { type: 'string', default: '', description: "the demo tracker's email:password" },
@@ -107,6 +124,7 @@ const settings = {
   GRAFANA_URL: link,
   ALERTMANAGER_URL: link,
   MAILDEV_URL: link,
+  JAEGER_URL: link,
 } as const satisfies Record<string, Setting>;
 
 type Settings = typeof settings;

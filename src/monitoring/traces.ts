@@ -1,5 +1,6 @@
 import * as Sentry from '@sentry/node';
 import type { FastifyRequest } from 'fastify';
+import type { TraceExportOptions } from './otlp-traces.ts';
 import { endpointOf } from './request.ts';
 import { callerOf } from './trace-id.ts';
 
@@ -10,7 +11,7 @@ declare module 'fastify' {
   }
 }
 
-export interface TraceOptions {
+export interface TraceOptions extends TraceExportOptions {
   /** Traces begun in a second at most, on average and in one burst: what a flood can cost. */
   maxTracesPerSecond?: number;
 }
@@ -31,9 +32,11 @@ export function traceOf({ id: traceId, headers }: FastifyRequest): Trace {
 }
 
 /** Makes the function that decides whether a request's trace is recorded. */
-export function sampler({ maxTracesPerSecond = 10 }: TraceOptions) {
+export function sampler(options: TraceOptions) {
+  const { maxTracesPerSecond = 10, sendTransactions = true, otlpEndpoint } = options;
   const { tracesSampleRate = -1 } = Sentry.getClient()?.getOptions() ?? {};
-  const canTrace = Sentry.isEnabled() && tracesSampleRate >= 0;
+  const isWanted = Boolean(otlpEndpoint) || (Sentry.isEnabled() && sendTransactions);
+  const canTrace = isWanted && tracesSampleRate >= 0;
   const isAdmitted = rateLimit(maxTracesPerSecond);
   return ({ routeOptions }: FastifyRequest, { sampled, sampleRand }: Trace): boolean =>
     canTrace &&
