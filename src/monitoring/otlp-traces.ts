@@ -47,6 +47,8 @@ const spansLost = new Counter({
   help: 'Spans that did not reach the OpenTelemetry collector',
   labelNames: ['reason'],
 });
+// A series that starts at 0 lets rate() see the first loss.
+for (const reason of REASONS) spansLost.inc({ reason }, 0);
 
 async function otlpTraces(app: FastifyInstance, options: TraceExportOptions) {
   const client = Sentry.getClient();
@@ -54,8 +56,6 @@ async function otlpTraces(app: FastifyInstance, options: TraceExportOptions) {
   if (!client) return;
   withholdTransactions(client, options);
   if (!otlpEndpoint) return;
-  // A series that starts at 0 lets rate() see the first loss.
-  for (const reason of REASONS) spansLost.inc({ reason }, 0);
 
   const { environment } = client.getOptions();
   const exporter = new Exporter(app, otlpEndpoint, {
