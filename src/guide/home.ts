@@ -4,11 +4,14 @@ import type { Config } from '../config.ts';
 import { activeUsers, requestCount } from '../metrics.ts';
 import { eventUrl } from './links.ts';
 import { readSnippets } from './snippets.ts';
+import { guideSections, guideTools } from './steps.ts';
 import { welcome } from './visitor.ts';
 
 /** The guide: every step of the article, with what came of it so far. */
 export default async function home(app: FastifyInstance, { config }: { config: Config }) {
   const snippets = readSnippets();
+  const sections = guideSections(config);
+  const tools = guideTools(config);
 
   app.get('/', async (request, reply) => {
     welcome(request, reply);
@@ -17,6 +20,8 @@ export default async function home(app: FastifyInstance, { config }: { config: C
       ({ labels }) => labels.endpoint === '/my-view',
     );
     return reply.view('home.eta', {
+      sections,
+      tools,
       snippets,
       sentryIsOn: Sentry.isEnabled(),
       lastEventId,
