@@ -38,7 +38,7 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
     maxTracesPerSecond: config.SENTRY_MAX_TRACES_PER_SECOND,
     otlpEndpoint: config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
     serviceName: config.OTEL_SERVICE_NAME,
-    sendTransactions: config.SENTRY_SEND_TRANSACTIONS === 'true',
+    sendTransactions: config.SENTRY_SEND_TRANSACTIONS,
     userId: (request) => request.visitorId,
     version,
     trackerUrl: config.SENTRY_URL,

@@ -4,6 +4,7 @@ import * as Sentry from '@sentry/node';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { endpointOf, onEnd } from './request.ts';
+import { addressOf } from './request-url.ts';
 import { sampler, spanOptions, type Trace, type TraceOptions, traceOf } from './traces.ts';
 
 declare module 'fastify' {
@@ -44,7 +45,7 @@ class RequestScopes {
   get isolationScope(): Sentry.Scope {
     if (this.#isolationScope) return this.#isolationScope;
     const { request } = this.#reply;
-    const { method, protocol, host, url, userId } = request;
+    const { method, userId } = request;
     const isolationScope = defaults.isolationScope.clone();
     this.#isolationScope = isolationScope;
     // #region context
@@ -55,7 +56,7 @@ class RequestScopes {
     isolationScope.setTag('request_id', randomUUID());
     // From this the SDK takes what `dataCollection` lets it collect.
     const headers = request.headers as Record<string, string>;
-    const normalizedRequest = { method, url: `${protocol}://${host}${url}`, headers };
+    const normalizedRequest = { method, url: addressOf(request), headers };
     isolationScope.setSDKProcessingMetadata({ normalizedRequest });
     return isolationScope;
   }

@@ -2,6 +2,7 @@ import * as Sentry from '@sentry/node';
 import type { FastifyRequest } from 'fastify';
 import type { TraceExportOptions } from './otlp-traces.ts';
 import { endpointOf } from './request.ts';
+import { pathOf } from './request-url.ts';
 import { callerOf } from './trace-id.ts';
 
 declare module 'fastify' {
@@ -47,7 +48,7 @@ export function sampler(options: TraceOptions) {
 
 /** The options of a request's span. */
 export function spanOptions(request: FastifyRequest, { dsc }: Trace) {
-  const { method, url } = request;
+  const { method } = request;
   const route = endpointOf(request);
   const { tracesSampleRate = 0 } = Sentry.getClient()?.getOptions() ?? {};
   // How many requests this one stands for, unless the caller chose it.
@@ -62,7 +63,7 @@ export function spanOptions(request: FastifyRequest, { dsc }: Trace) {
       ...sampleRate,
       'http.request.method': method,
       'http.route': route,
-      'url.path': url.split('?', 1)[0],
+      'url.path': pathOf(request),
     },
   };
 }
