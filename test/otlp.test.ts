@@ -208,3 +208,23 @@ test('a collector that fails loses spans and counts them, and the pages do not n
   assert.equal(said.length, 1, 'an outage is said once');
   assert.match(said[0]?.msg ?? '', /it answered 503$/);
 });
+
+test('a page links its trace if that is recorded, also without a tracker, and else does not', async (t) => {
+  const sink = await startOtlpSink(t);
+  const app = await spawnApp(t, {
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: sink.endpoint,
+    JAEGER_URL: 'http://jaeger.example',
+  });
+  for (const path of ['/my-view?seconds=0', '/trigger-error/']) {
+    for (const [flags, isLinked] of [
+      ['01', true],
+      ['00', false],
+    ] as const) {
+      const traceparent = `00-${CALLER.traceId}-${CALLER.spanId}-${flags}`;
+      const html = await (await app.get(path, { headers: { traceparent } })).text();
+      const link = `id="trace-link" href="http://jaeger.example/trace/${CALLER.traceId}"`;
+      assert.equal(html.includes(link), isLinked, `${path} ${flags}`);
+      assert.equal(html.includes('jaeger.example'), isLinked, `${path} ${flags}`);
+    }
+  }
+});

@@ -8,7 +8,7 @@ import type { Config } from '../config.ts';
 import errorPages from './error-pages.ts';
 import home from './home.ts';
 import language from './language.ts';
-import { prometheusQuery } from './links.ts';
+import { prometheusQuery, traceUrl } from './links.ts';
 import stylesheet from './stylesheet.ts';
 import visitor from './visitor.ts';
 
@@ -22,6 +22,7 @@ async function guide(app: FastifyInstance, { config }: { config: Config }) {
     root: VIEWS,
     defaultContext: {
       config,
+      traceUrl: (traceId: string) => traceUrl(config, traceId),
       query: (expression: string) => prometheusQuery(config.PROMETHEUS_URL, expression),
     },
   });

@@ -18,8 +18,8 @@ const texts = new Map(
 
 /**
  * Every view gets its `text` in the language that the visitor chooses with `?language=` or has
- * chosen before, or else in the one that the browser prefers. Such a page is stored nowhere: it is
- * for this visitor, at this moment.
+ * chosen before, or else in the one that the browser prefers, and the id of the request's trace if that
+ * is recorded. Such a page is stored nowhere: it is for this visitor, at this moment.
  */
 async function language(app: FastifyInstance) {
   await app.register(fastifyAccepts);
@@ -33,7 +33,8 @@ async function language(app: FastifyInstance) {
         texts.get(choice) ??
         texts.get(readCookie(this.request, COOKIE)) ??
         texts.get(this.request.language(LANGUAGES) || 'en');
-      return { text };
+      const { id, scopes } = this.request;
+      return { text, recordedTrace: scopes.isTraced ? id : null };
     },
   });
 }
