@@ -39,7 +39,6 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
     otlpEndpoint: config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
     serviceName: config.OTEL_SERVICE_NAME,
     sendTransactions: config.SENTRY_SEND_TRANSACTIONS,
-    userId: (request) => request.visitorId,
     version,
     trackerUrl: config.SENTRY_URL,
   });

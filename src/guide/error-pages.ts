@@ -3,7 +3,7 @@ import * as Sentry from '@sentry/node';
 import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
-import { statusCodeOf } from '../monitoring/index.ts';
+import { eventIdOf, statusCodeOf } from '../monitoring/index.ts';
 import { eventUrl } from './links.ts';
 import { rememberEvent } from './visitor.ts';
 
@@ -12,21 +12,21 @@ import { rememberEvent } from './visitor.ts';
  * itself: its message and stack are for the log and for Sentry.
  */
 async function errorPages(app: FastifyInstance, { config }: { config: Config }) {
-  app.setErrorHandler<FastifyError>((error, request, reply) => {
+  app.setErrorHandler<FastifyError>(async (error, request, reply) => {
     const statusCode = statusCodeOf(error);
     const title = `${statusCode} ${STATUS_CODES[statusCode] ?? ''}`;
     reply.code(statusCode);
     if (statusCode < 500) {
       return sendPage(reply, 'client-error.eta', { title, message: error.message });
     }
-    const { id: traceId, eventId } = request;
+    const eventId = await eventIdOf(reply);
     request.log.error({ err: error }, 'request failed');
     if (eventId) rememberEvent(reply, eventId);
     return sendPage(reply, 'server-error.eta', {
       title,
       eventId,
       eventUrl: eventId && eventUrl(config, eventId),
-      traceId,
+      traceId: request.id,
     });
   });
 

@@ -34,7 +34,7 @@ async function language(app: FastifyInstance) {
         texts.get(readCookie(this.request, COOKIE)) ??
         texts.get(this.request.language(LANGUAGES) || 'en');
       const { id, scopes } = this.request;
-      return { text, recordedTrace: scopes.isTraced ? id : null };
+      return { text, recordedTrace: scopes?.isTraced ? id : null };
     },
   });
 }

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import fastifyCookie from '@fastify/cookie';
+import * as Sentry from '@sentry/node';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 
@@ -26,11 +27,18 @@ async function visitor(app: FastifyInstance, { secret }: { secret: string }) {
   for (const [property, cookie] of Object.entries({ visitorId: 'visitor', lastEventId: 'event' })) {
     app.decorateRequest(property, {
       getter() {
-        const { valid, value } = this.unsignCookie(readCookie(this, cookie));
+        const signed = readCookie(this, cookie);
+        const { valid, value } = signed ? this.unsignCookie(signed) : {};
         return valid ? value : null;
       },
     });
   }
+  // #region context
+  app.addHook('onRequest', ({ visitorId }, _reply, done) => {
+    if (visitorId) Sentry.setUser({ id: visitorId });
+    done();
+  });
+  // #endregion
 }
 
 /** A cookie as it was sent: what it holds is to be checked. */
