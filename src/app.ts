@@ -42,6 +42,9 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
     maxWaitingMegabytes: config.SENTRY_MAX_WAITING_MEGABYTES,
     spoolDirectory: config.SENTRY_SPOOL_DIRECTORY,
     flushTimeout: stopBudget.flush,
+    otlpEndpoint: config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+    serviceName: config.OTEL_SERVICE_NAME,
+    sendTransactions: config.SENTRY_SEND_TRANSACTIONS,
     version,
     trackerUrl: config.SENTRY_URL,
   });

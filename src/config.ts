@@ -86,6 +86,14 @@ export function releaseOf({ name = '', version = '' }: { name?: string; version?
   return isRelease(release) ? release : 'unknown';
 }
 
+/** Whether spans can be sent there. fetch() takes no address with a password in it. */
+function isEndpoint(text: string): boolean {
+  if (text === '') return true;
+  if (!/^https?:\/\/\S+$/.test(text) || !URL.canParse(text)) return false;
+  const { username, password } = new URL(text);
+  return username === '' && password === '';
+}
+
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 
 /** Every setting, by the name of its environment variable. */
@@ -146,6 +154,19 @@ const settings = {
     default: '',
     takes: 'a folder that can be written to, or nothing to keep events in memory only',
   }),
+  SENTRY_SEND_TRANSACTIONS: {
+    default: true,
+    takes: 'true, or false (or nothing) for a tracker that keeps errors only',
+    read: (text: string) => (['true', 'false', ''].includes(text) ? text === 'true' : undefined),
+  },
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: text(isEndpoint, {
+    default: '',
+    takes: 'an address such as http://HOST:4318/v1/traces, or nothing to send no spans',
+  }),
+  OTEL_SERVICE_NAME: text((text) => text.trim() !== '', {
+    default: packageJson.name ?? 'unknown_service:node',
+    takes: 'a name that is not empty',
+  }),
   SENTRY_URL: link,
   SENTRY_EVENT_URL: link,
   SENTRY_LOGIN: text(() => true, { default: '', takes: "the demo tracker's email:password" }),
@@ -154,6 +175,7 @@ const settings = {
   GRAFANA_URL: link,
   ALERTMANAGER_URL: link,
   MAILDEV_URL: link,
+  JAEGER_URL: link,
 };
 
 type Settings = typeof settings;

@@ -31,6 +31,7 @@ const SETTINGS = {
   GRAFANA_URL: 'http://localhost:3000',
   ALERTMANAGER_URL: 'http://localhost:9093',
   MAILDEV_URL: 'http://localhost:1080',
+  JAEGER_URL: 'http://localhost:16686',
 };
 
 /** What a visitor would stumble over: errors on the console, scripts that throw, missing files. */

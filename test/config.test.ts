@@ -96,6 +96,10 @@ const mistakes: Record<string, string[]> = {
   GRAFANA_URL: ['javascript:alert(1)', 'http://a b'],
   ALERTMANAGER_URL: ['9093'],
   MAILDEV_URL: ['mail'],
+  JAEGER_URL: ['localhost:16686'],
+  SENTRY_SEND_TRANSACTIONS: ['yes', '1'],
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: ['jaeger:4318', 'http://user:secret@jaeger:4318/v1/traces'],
+  OTEL_SERVICE_NAME: ['', ' '],
 };
 
 for (const [name, values] of Object.entries(mistakes)) {

@@ -23,6 +23,7 @@ test('the guide links every step to what does it and what shows it', async (t) =
     GRAFANA_URL: 'http://grafana.example',
     ALERTMANAGER_URL: 'http://alertmanager.example',
     MAILDEV_URL: 'http://mail.example',
+    JAEGER_URL: 'http://jaeger.example',
   });
   const response = await app.get('/');
   assert.equal(response.status, 200);
@@ -39,6 +40,8 @@ test('the guide links every step to what does it and what shows it', async (t) =
     'http://grafana.example',
     'http://alertmanager.example',
     'http://mail.example',
+    'http://jaeger.example',
+    'http://jaeger.example/search?service=fastify-sentry-prometheus&minDuration=500ms&lookback=1h&limit=20',
   ]) {
     assert.ok(links(html).includes(url), `${url} is not linked`);
   }

@@ -43,6 +43,7 @@ test('every text is on a page of its language, and no page lacks one', async (t)
     GRAFANA_URL: url,
     ALERTMANAGER_URL: url,
     MAILDEV_URL: url,
+    JAEGER_URL: url,
   });
   const bare = await spawnApp(t);
   const refused = await startTracker(t);

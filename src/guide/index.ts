@@ -9,7 +9,7 @@ import deliveries from './deliveries.ts';
 import errorPages from './error-pages.ts';
 import home from './home.ts';
 import language from './language.ts';
-import { addParameters, prometheusQuery } from './links.ts';
+import { addParameters, prometheusQuery, traceUrl } from './links.ts';
 import stylesheet from './stylesheet.ts';
 import visitor from './visitor.ts';
 
@@ -24,6 +24,7 @@ async function guide(app: FastifyInstance, { config }: { config: Config }) {
     defaultContext: {
       config,
       addParameters,
+      traceUrl: (traceId: string) => traceUrl(config, traceId),
       query: (expression: string) => prometheusQuery(config.PROMETHEUS_URL, expression),
     },
   });

@@ -20,9 +20,9 @@ const texts = new Map(
 /**
  * Every view gets its `text` in the language that the visitor chooses with `?language=` or has
  * chosen before, or else in the one that the browser prefers; the query of its address (`search`), for
- * the link to the same page in another language; and the step of the guide that the visitor comes
- * `from`, if the address names one. Such a page is stored nowhere: it is for this visitor, at this
- * moment.
+ * the link to the same page in another language; the step of the guide that the visitor comes `from`,
+ * if the address names one; and the id of the request's trace, if that is recorded. Such a page is
+ * stored nowhere: it is for this visitor, at this moment.
  */
 async function language(app: FastifyInstance) {
   await app.register(fastifyAccepts);
@@ -38,8 +38,10 @@ async function language(app: FastifyInstance) {
         texts.get(readCookie(this.request, COOKIE)) ??
         texts.get(this.request.language(LANGUAGES) || 'en');
       const isStep = text && Object.hasOwn(text.guide.steps, from);
+      const { id, scopes } = this.request;
       return {
         text,
+        recordedTrace: scopes?.isTraced ? id : null,
         from: isStep ? from : '',
         search: url.includes('?') ? url.slice(url.indexOf('?')) : '?',
       };

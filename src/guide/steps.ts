@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import { prometheusQuery } from './links.ts';
+import { prometheusQuery, slowTraces } from './links.ts';
 
 /**
  * A step of the guide: what it shows and where it leads. Its words are in views/text, under
@@ -75,6 +75,7 @@ export function guideSections(config: Config): Section[] {
           snippets: ['span'],
           do: { slowPage: '/my-view?seconds=1' },
           see: {
+            slowTraces: slowTraces(config),
             duration: query(
               'histogram_quantile(0.95, sum by (endpoint, le) (rate(http_request_duration_seconds_bucket[5m])))',
             ),
@@ -153,6 +154,7 @@ export function guideSections(config: Config): Section[] {
 export function guideTools(config: Config): Record<string, string> {
   return {
     tracker: config.SENTRY_URL,
+    jaeger: config.JAEGER_URL,
     prometheus: config.PROMETHEUS_URL,
     grafana: config.GRAFANA_URL,
     alertmanager: config.ALERTMANAGER_URL,

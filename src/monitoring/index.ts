@@ -7,6 +7,7 @@ import fp from 'fastify-plugin';
 import errors, { ReportingLog } from './errors.ts';
 import { type InfoOptions, setInfo } from './info-metrics.ts';
 import { buildMetricsServer } from './metrics-server.ts';
+import otlpTraces from './otlp-traces.ts';
 import requestMetrics from './request-metrics.ts';
 import scopes from './scope.ts';
 import { genReqId } from './trace-context.ts';
@@ -40,6 +41,7 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   }
   app.decorateReply('endListeners', null);
   app.decorateReply('hasEnded', false);
+  await app.register(otlpTraces, options);
   await app.register(scopes, options);
   // What failed is reported before the metrics name its event.
   await app.register(errors);

@@ -10,7 +10,7 @@ import { requestTracing, type TraceOptions } from './traces.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What the SDK knows of this request and of no other; null while the SDK is off. */
+    /** What the SDK knows of this request and of no other; null while nothing is sent anywhere. */
     scopes: RequestScopes | null;
     /** What the handler returned: a promise, if it works on. */
     work: unknown;
@@ -145,7 +145,7 @@ async function scopes(app: FastifyInstance, options: TraceOptions) {
     reply.header('x-trace-id', request.id);
     done();
   });
-  if (!Sentry.isEnabled()) return;
+  if (!Sentry.isEnabled() && !options.otlpEndpoint) return;
 
   const lookup = Sentry.getClient<Sentry.NodeClient>()?.asyncLocalStorageLookup;
   // With OpenTelemetry's context the storage holds something else.

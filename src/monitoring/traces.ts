@@ -1,5 +1,6 @@
 import * as Sentry from '@sentry/node';
 import type { FastifyRequest } from 'fastify';
+import type { TraceExportOptions } from './otlp-traces.ts';
 import { endpointOf } from './request.ts';
 import { pathOf } from './request-url.ts';
 import type { TraceContext } from './trace-context.ts';
@@ -11,21 +12,23 @@ declare module 'fastify' {
   }
 }
 
-export interface TraceOptions {
+export interface TraceOptions extends TraceExportOptions {
   /** Traces begun in a second at most, on average and in one burst: what a flood can cost. */
   maxTracesPerSecond?: number;
 }
 
 /** Makes the function that begins a request's span, in its own scopes. */
-export function requestTracing({ maxTracesPerSecond = 10 }: TraceOptions) {
+export function requestTracing(options: TraceOptions) {
+  const { maxTracesPerSecond = 10, otlpEndpoint, sendTransactions = true } = options;
   const { tracesSampleRate, tracesSampler } = Sentry.getClient()?.getOptions() ?? {};
   const isAdmitted = rateLimit(maxTracesPerSecond);
   const isOff = tracesSampleRate === undefined && !tracesSampler;
+  const isSentNowhere = !otlpEndpoint && !(Sentry.isEnabled() && sendTransactions);
 
   return {
     /** Whether a request may get a span, decided once. The SDK asks its `tracesSampler` later. */
     isWanted({ routeOptions }: FastifyRequest, { sampled, sampleRand }: TraceContext): boolean {
-      if (isOff || routeOptions.config.traced === false) return false;
+      if (isOff || isSentNowhere || routeOptions.config.traced === false) return false;
       if (tracesSampler) return true;
       return (sampled ?? sampleRand < Number(tracesSampleRate)) && isAdmitted();
     },
