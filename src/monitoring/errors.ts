@@ -96,12 +96,13 @@ function report(error: unknown, reply: FastifyReply): Promise<string | null> {
 
 function capture(error: unknown): Decision | undefined {
   const event_id = randomUUID().replaceAll('-', '');
+  const exception = readable(error);
   Sentry.withScope((scope) => {
     capturing.set(scope, event_id);
     // Left by an event that never was: one that the SDK's sampleRate left out, for example.
-    if (isObject(error)) Reflect.deleteProperty(error, SDK_MARK);
+    if (isObject(exception)) Reflect.deleteProperty(exception, SDK_MARK);
     const mechanism = { type: 'fastify', handled: false };
-    Sentry.captureException(readable(error), { event_id, mechanism });
+    Sentry.captureException(exception, { event_id, mechanism });
   });
   return decisions.get(event_id);
 }
