@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { type Answer, type Case, startCases } from './helpers/cases.ts';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
+import { eventIdOn } from './helpers/event-id.ts';
 import { spawnApp } from './helpers/spawn-app.ts';
 import { faults, startTracker } from './helpers/tracker.ts';
 
@@ -14,6 +15,7 @@ const FAILING_SERVER = 'test/fixtures/failing-server.js';
 interface Row {
   what: string;
   cases: string[];
+  /** 0 if the connection was cut; 400 stands for every 4xx. */
   status: number;
   /** In each request. */
   events: number;
@@ -47,9 +49,10 @@ const ROWS: Row[] = [
     what: 'an error that is answered with a 4xx, whoever chose that',
     cases: [
       ...each('a 404 by ', ['statusCode', 'status', 'reply code', 'a thrown Response']),
-      ...['a 404 by an error handler', 'a 404 in a hook'],
+      ...['a 404 by an error handler', 'a 404 in a hook', 'a query that the schema refuses'],
+      ...['a body that is no JSON', 'a body of an unknown type'],
     ],
-    status: 404,
+    status: 400,
     events: 0,
   },
   {
@@ -165,8 +168,11 @@ for (const rate of ['1', '0']) {
 
 // biome-ignore lint/suspicious/noExplicitAny: what the SDK sends
 function check(row: Row, { name, path, method = 'GET' }: Case, answers: Answer[], events: any[]) {
+  const statuses = answers.map(({ status }) =>
+    row.status === 400 ? status - (status % 100) : status,
+  );
   assert.deepEqual(
-    answers.map(({ status }) => status),
+    statuses,
     answers.map(() => row.status),
   );
   assert.equal(events.length, answers.length * row.events, 'events');
@@ -197,6 +203,19 @@ test('the causes of an error are in its event', async (t) => {
   assert.deepEqual(
     event.exception.values.map(({ value }: { value: string }) => value),
     ['the cause', 'thrown with a cause'],
+  );
+});
+
+test('a view that fails is an event, and its id is on the page', async (t) => {
+  const sink = await startEnvelopeSink(t);
+  const app = await spawnApp(t, { SENTRY_DSN: sink.dsn }, FAILING_SERVER);
+  const response = await app.get('/fail/view');
+  assert.equal(response.status, 500);
+  const eventId = eventIdOn(await response.text());
+  await app.stop();
+  assert.deepEqual(
+    sink.items('event').map(({ event_id, transaction }) => [event_id, transaction]),
+    [[eventId, 'GET /fail/view']],
   );
 });
 
