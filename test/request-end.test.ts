@@ -46,6 +46,8 @@ test('requests that wait for their turn end when their client leaves', async (t)
 
 test('a stop does not wait for requests whose client has left the queue', async (t) => {
   const app = await leaveInTheQueue(t);
+  // A silent connection: it keeps the server open until the drain hangs up.
+  await once(open(app.url).socket, 'connect');
   assert.equal(await app.stop(), 0);
   assert.deepEqual(
     app.log.filter(({ msg }) => msg.startsWith('hanging up')),
