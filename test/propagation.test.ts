@@ -244,6 +244,15 @@ for (const [how, settings] of Object.entries({
   tracesSampleRate: { SENTRY_TRACES_SAMPLE_RATE: '1' },
   tracesSampler: { TRACES_SAMPLER: 'yes' },
 })) {
+  test(`a route that is not to be traced has its errors in the trace of the response (${how})`, async (t) => {
+    const app = await startCases(t, settings);
+    const traceId = (await app.get('/untraced')).headers.get('x-trace-id');
+    await app.settled();
+    assert.deepEqual(app.sink.items('transaction'), []);
+    const traceIds = app.sink.items('event').map(({ contexts }) => contexts.trace.trace_id);
+    assert.deepEqual(traceIds, [traceId]);
+  });
+
   test(`no trace is begun past the limit, also not by spans in a request (${how})`, async (t) => {
     const app = await startCases(t, { ...settings, MAX_TRACES_PER_SECOND: '2' });
     const began = Date.now();
