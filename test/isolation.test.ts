@@ -164,6 +164,29 @@ for (const [way, environment] of Object.entries(WAYS)) {
   }
 }
 
+test('what was signed for one cookie counts in no other', async (t) => {
+  const sink = await startEnvelopeSink(t);
+  const app = await spawnApp(t, { SENTRY_DSN: sink.dsn });
+  const cookieOf = async (path: string) =>
+    (await app.get(path)).headers.getSetCookie()[0]?.split(';')[0]?.split('=') ?? [];
+  // Their names have the port in them.
+  const [events, event] = await cookieOf('/trigger-error/');
+  const [visitors, visitor] = await cookieOf('/');
+  assert.ok(events && event && visitors && visitor);
+  const meet = (cookie: string) => app.get('/trigger-error/', { headers: { cookie } });
+  await meet(`${visitors}=${event}`);
+  // The name is part of what is signed: it must not be movable into the value either.
+  await meet(`${visitors}=${encodeURIComponent('event=')}${event}`);
+  await meet(`${visitors}=${visitor}`);
+  const guide = await (await app.get('/', { headers: { cookie: `${events}=${visitor}` } })).text();
+  assert.ok(!guide.includes(decodeURIComponent(visitor).split('.')[0] as string));
+  await app.stop();
+
+  const users = sink.items('event').map(({ user }) => user?.id);
+  assert.deepEqual(users, [undefined, undefined, undefined, users[3]]);
+  assert.equal(users[3], decodeURIComponent(visitor).split('.')[0]);
+});
+
 /** What the tests look at in an event. */
 // biome-ignore lint/suspicious/noExplicitAny: what the SDK sends
 function eventOf({ exception, user, tags, breadcrumbs = [], request, contexts }: any) {
@@ -176,25 +199,3 @@ function eventOf({ exception, user, tags, breadcrumbs = [], request, contexts }:
     traceId: contexts.trace.trace_id,
   };
 }
-
-test('what was signed for one cookie counts in no other', async (t) => {
-  const sink = await startEnvelopeSink(t);
-  const app = await spawnApp(t, { SENTRY_DSN: sink.dsn });
-  const cookieOf = async (path: string) =>
-    (await app.get(path)).headers.getSetCookie()[0]?.split(';')[0]?.split('=') ?? [];
-  const [, event] = await cookieOf('/trigger-error/');
-  const [, visitor] = await cookieOf('/');
-  assert.ok(event && visitor);
-  const meet = (cookie: string) => app.get('/trigger-error/', { headers: { cookie } });
-  await meet(`visitor=${event}`);
-  // The name is part of what is signed: it must not be movable into the value either.
-  await meet(`visitor=${encodeURIComponent('event=')}${event}`);
-  await meet(`visitor=${visitor}`);
-  const guide = await (await app.get('/', { headers: { cookie: `event=${visitor}` } })).text();
-  assert.ok(!guide.includes(decodeURIComponent(visitor).split('.')[0] as string));
-  await app.stop();
-
-  const users = sink.items('event').map(({ user }) => user?.id);
-  assert.deepEqual(users, [undefined, undefined, undefined, users[3]]);
-  assert.equal(users[3], decodeURIComponent(visitor).split('.')[0]);
-});
