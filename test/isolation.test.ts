@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { startCases } from './helpers/cases.ts';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
 import { spawnApp } from './helpers/spawn-app.ts';
 
@@ -65,19 +66,102 @@ test('the visitor is an anonymous id, in a cookie that is signed and not for scr
   assert.equal(sink.items('event')[0].user, undefined, 'a forged id is not reported');
 });
 
-for (const rate of ['1', '0']) {
-  test(`what a request tells Sentry itself is on no other's event (trace rate ${rate})`, async (t) => {
-    const sink = await startEnvelopeSink(t);
-    const environment = { SENTRY_DSN: sink.dsn, SENTRY_TRACES_SAMPLE_RATE: rate };
-    const app = await spawnApp(t, environment, 'test/fixtures/failing-server.js');
-    await app.get('/leave-traces');
-    await app.get('/fail/handler');
-    await app.stop();
-    const [event] = sink.items('event');
-    assert.equal(event.user, undefined);
-    assert.equal(event.tags?.left, undefined);
-    assert.equal(event.breadcrumbs, undefined);
+/** The two ways to give a request scopes of its own. */
+const WAYS = {
+  "the SDK's storage": {},
+  withIsolationScope: { WITHOUT_STORAGE: 'yes' },
+};
+
+for (const [way, environment] of Object.entries(WAYS)) {
+  test(`by ${way} is how requests are isolated`, async (t) => {
+    const app = await startCases(t, environment);
+    const { isLazy } = JSON.parse(await app.control('isolation'));
+    // Only of the storage itself can it be that the scopes are made when somebody asks for them.
+    assert.equal(isLazy, way === "the SDK's storage");
   });
+
+  for (const rate of ['1', '0']) {
+    const circumstances = `by ${way}, at trace rate ${rate}`;
+    const settings = { ...environment, SENTRY_TRACES_SAMPLE_RATE: rate };
+
+    test(`40 users at once: each has their own event (${circumstances})`, async (t) => {
+      const app = await startCases(t, settings);
+      const ids = Array.from({ length: 40 }, (_, n) => `user-${n}`);
+      const traceIds = new Map<string, string | null>();
+      await Promise.all(
+        ids.flatMap((id) => [
+          app
+            .get(`/users/${id}`)
+            .then(({ headers }) => traceIds.set(id, headers.get('x-trace-id'))),
+          app.get(`/strangers/${id}`),
+        ]),
+      );
+      await app.settled();
+
+      const seen = app.sink.items('event').map(eventOf);
+      const path = (kind: string, id: string) => `${new URL(app.url).origin}/${kind}/${id}`;
+      const expected = ids.flatMap((id) => [
+        { id, url: path('users', id), user: id, tag: id, crumbs: [id], traceId: traceIds.get(id) },
+        { id, url: path('strangers', id), user: null, tag: null, crumbs: [] },
+      ]);
+      for (const { traceId, ...rest } of expected) {
+        const found = seen.filter(({ url }) => url === rest.url);
+        assert.deepEqual(found, [{ ...rest, traceId: traceId ?? found[0]?.traceId }]);
+      }
+      assert.equal(seen.length, 80);
+      assert.equal(new Set(seen.map(({ traceId }) => traceId)).size, 80, 'a trace each');
+    });
+
+    test(`what is told in any place is on its request's event (${circumstances})`, async (t) => {
+      const app = await startCases(t, settings);
+      const places = app.cases.filter(({ name }) => name.startsWith('told '));
+      // All at once, so that there are others to whom it could go.
+      const answers = await Promise.all(places.map((one) => app.ask(one)));
+      const { leaked } = await app.settled();
+
+      for (const [n, { name, path, method = 'GET' }] of places.entries()) {
+        await t.test(name, () => {
+          const events = app.sink.items('event').filter((event) => eventOf(event).id === name);
+          assert.equal(events.length, 1);
+          const [event] = events;
+          const { url, traceId, ...told } = eventOf(event);
+          assert.deepEqual(told, { id: name, user: name, tag: name, crumbs: [name] });
+          assert.equal(new URL(url).pathname, path);
+          assert.equal(event.request.method, method);
+          const answered = answers[n]?.[0]?.traceId;
+          if (answered) assert.equal(traceId, answered);
+          const transactions = app.sink
+            .items('transaction')
+            .filter(({ contexts }) => contexts.trace.trace_id === traceId);
+          // What begins when the trace was sent is one of its own, which the SDK adds to it.
+          if (name.endsWith('after the answer')) return;
+          assert.equal(transactions.length, Number(rate), 'transactions');
+          if (rate === '0') return;
+          const [{ contexts, spans }] = transactions;
+          const [span] = spans.filter(({ op }: { op: string }) => op === 'work');
+          assert.equal(span?.description, name);
+          assert.equal(span.parent_span_id, contexts.trace.span_id, 'a child of the root');
+          assert.equal(event.contexts.trace.span_id, span.span_id, 'the event is in the span');
+        });
+      }
+      await t.test('nothing is left for others', () => assert.equal(leaked, null));
+      await t.test('there is no stray transaction', () => {
+        const names = app.sink.items('transaction').map(({ transaction }) => transaction);
+        const late = /^told in a (promise|timer) after the answer$/;
+        const strays = names.filter((name) => !/^(GET|POST) /.test(name) && !late.test(name));
+        assert.deepEqual(strays, []);
+      });
+    });
+
+    test(`what was told at the start is on every event (${circumstances})`, async (t) => {
+      const app = await startCases(t, settings);
+      await app.ask(app.caseOf('setContext and setExtra'));
+      await app.settled();
+      const [event] = app.sink.items('event');
+      assert.equal(event.tags.set_at, 'start');
+      assert.equal(event.extra.card, 'removed', 'by the event processor');
+    });
+  }
 }
 
 test('what was signed for one cookie counts in no other', async (t) => {
@@ -85,15 +169,16 @@ test('what was signed for one cookie counts in no other', async (t) => {
   const app = await spawnApp(t, { SENTRY_DSN: sink.dsn });
   const cookieOf = async (path: string) =>
     (await app.get(path)).headers.getSetCookie()[0]?.split(';')[0]?.split('=') ?? [];
-  const [, event] = await cookieOf('/trigger-error/');
-  const [, visitor] = await cookieOf('/');
-  assert.ok(event && visitor);
+  // Their names have the port in them.
+  const [events, event] = await cookieOf('/trigger-error/');
+  const [visitors, visitor] = await cookieOf('/');
+  assert.ok(events && event && visitors && visitor);
   const meet = (cookie: string) => app.get('/trigger-error/', { headers: { cookie } });
-  await meet(`visitor=${event}`);
+  await meet(`${visitors}=${event}`);
   // The name is part of what is signed: it must not be movable into the value either.
-  await meet(`visitor=${encodeURIComponent('event=')}${event}`);
-  await meet(`visitor=${visitor}`);
-  const guide = await (await app.get('/', { headers: { cookie: `event=${visitor}` } })).text();
+  await meet(`${visitors}=${encodeURIComponent('event=')}${event}`);
+  await meet(`${visitors}=${visitor}`);
+  const guide = await (await app.get('/', { headers: { cookie: `${events}=${visitor}` } })).text();
   assert.ok(!guide.includes(decodeURIComponent(visitor).split('.')[0] as string));
   await app.stop();
 
@@ -101,3 +186,16 @@ test('what was signed for one cookie counts in no other', async (t) => {
   assert.deepEqual(users, [undefined, undefined, undefined, users[3]]);
   assert.equal(users[3], decodeURIComponent(visitor).split('.')[0]);
 });
+
+/** What the tests look at in an event. */
+// biome-ignore lint/suspicious/noExplicitAny: what the SDK sends
+function eventOf({ exception, user, tags, breadcrumbs = [], request, contexts }: any) {
+  return {
+    id: exception.values[0].value,
+    url: request?.url,
+    user: user?.id ?? null,
+    tag: tags?.user ?? tags?.place ?? null,
+    crumbs: breadcrumbs.map(({ message }: { message: string }) => message),
+    traceId: contexts.trace.trace_id,
+  };
+}

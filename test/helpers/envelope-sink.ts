@@ -6,15 +6,19 @@ import { gunzipSync } from 'node:zlib';
 /** One item of an envelope: https://develop.sentry.dev/sdk/data-model/envelopes/ */
 export interface EnvelopeItem {
   type: string;
+  /** The header of the envelope that it came in. */
+  // biome-ignore lint/suspicious/noExplicitAny: as below
+  header: any;
   // biome-ignore lint/suspicious/noExplicitAny: the payloads are what the tests are there to look into
   payload: any;
 }
 
 function parseEnvelope(envelope: string): EnvelopeItem[] {
-  const [, ...lines] = envelope.split('\n').filter((line) => line !== '');
+  const [header = '', ...lines] = envelope.split('\n').filter((line) => line !== '');
   const items: EnvelopeItem[] = [];
   for (let i = 0; i + 1 < lines.length; i += 2) {
     items.push({
+      header: JSON.parse(header),
       type: JSON.parse(lines[i] as string).type,
       payload: JSON.parse(lines[i + 1] as string),
     });
@@ -43,6 +47,8 @@ export async function startEnvelopeSink(t: TestContext) {
   return {
     dsn: `http://0123456789abcdef0123456789abcdef@127.0.0.1:${port}/1`,
     raw,
+    /** Everything, in the order in which it came. */
+    all: items,
     items: (type: string) => items.filter((item) => item.type === type).map((item) => item.payload),
   };
 }

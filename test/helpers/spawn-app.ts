@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
 
@@ -69,12 +70,13 @@ export async function spawnApp(
 
 /** The same command as "start" in package.json, without npm between the test and the process. */
 export function spawnServer(environment: Record<string, string>, server = 'dist/server.js') {
+  const own = join(dirname(server), 'instrument.js');
   return spawn(
     process.execPath,
     [
       '--enable-source-maps',
       '--import',
-      resolve(server.replace(/^test\/fixtures\/.*$/, 'dist/server.js'), '../instrument.js'),
+      resolve(existsSync(own) ? own : 'dist/instrument.js'),
       server,
     ],
     { env: { PATH: process.env.PATH, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] },
