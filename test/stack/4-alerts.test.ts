@@ -122,8 +122,10 @@ test('a full disk is what the mail is about, and not that the application is awa
   const full = 'PrometheusNotIngestingSamples';
   const untrue = ['AppAbsent', 'TargetDown'];
   const mailed = () => Promise.all(untrue.map((alert) => mailsAbout('FIRING', alert)));
-  for (const alert of [full, ...untrue]) assert.equal(await state(alert), 'inactive');
-  // The stack may have been slow to start.
+  // While the stack started, there was no replica.
+  await eventually(async () => {
+    for (const alert of [full, ...untrue]) assert.equal(await state(alert), 'inactive', alert);
+  }, 120);
   const before = await mailed();
   const fill = ['sh', '-c', 'cat /dev/zero > /prometheus/filler'];
   await assert.rejects(compose('exec', '-T', 'prometheus', ...fill), /No space left on device/);
