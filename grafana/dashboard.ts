@@ -293,7 +293,7 @@ function lostEvents() {
     .description(
       'Events, transactions and Jaeger spans per second that were given up, and why. A lone loss is a short bump: sentry_events_lost_total itself says how many there were. EventsLost fires when events are lost.',
     )
-    .unit(units.EventsPerSecond)
+    .unit(units.CountsPerSecond)
     .span(8)
     .links([trackerLink()])
     .targets([
