@@ -107,6 +107,7 @@ export function buildDashboard(): Dashboard {
     .withPanel(eventLoopLag())
     .withPanel(cpu())
     .withPanel(memory())
+    .withPanel(requestsInFlight())
     .withPanel(activeHandles())
     .withPanel(fileDescriptors())
 
@@ -181,8 +182,8 @@ function firingAlertsAnnotation() {
     .datasource(DATASOURCE)
     .enable(true)
     .iconColor('red')
-    .target(query('ALERTS{alertstate="firing", job=~"$job"}').refId('Anno'))
-    .titleFormat('{{alertname}}');
+    .target(query('ALERTS{alertstate="firing", severity!="none"}').refId('Anno'))
+    .titleFormat('{{alertname}} {{job}}');
 }
 
 function requestsSinceStart() {
@@ -193,7 +194,7 @@ function requestsSinceStart() {
     .unit(units.NoUnit)
     .span(8)
     .withTarget(
-      query(`sum by (endpoint) (django_http_requests_total{${SELECTED}})`, '{{endpoint}}'),
+      instantQuery(`sum by (endpoint) (django_http_requests_total{${SELECTED}})`, '{{endpoint}}'),
     );
 }
 
@@ -290,18 +291,18 @@ function errorRateByEndpoint() {
 function lostEvents() {
   return timeSeries('Events and traces that did not arrive')
     .description(
-      'Why the tracker did not get events and transactions, or Jaeger spans, that the application sent. EventsLost fires when events are lost.',
+      'Events, transactions and Jaeger spans per second that were given up, and why. A lone loss is a short bump: sentry_events_lost_total itself says how many there were. EventsLost fires when events are lost.',
     )
-    .unit(units.Short)
+    .unit(units.CountsPerSecond)
     .span(8)
     .links([trackerLink()])
     .targets([
       query(
-        `sum by (category, reason) (increase(sentry_events_lost_total{${SELECTED}}[$__rate_interval]))`,
+        `sum by (category, reason) (rate(sentry_events_lost_total{${SELECTED}}[$__rate_interval]))`,
         '{{category}}: {{reason}}',
       ).refId('A'),
       query(
-        `sum by (reason) (increase(otlp_spans_lost_total{${SELECTED}}[$__rate_interval]))`,
+        `sum by (reason) (rate(otlp_spans_lost_total{${SELECTED}}[$__rate_interval]))`,
         'span: {{reason}}',
       ).refId('B'),
     ]);
@@ -395,7 +396,7 @@ function errorBudgetLeft() {
     .thresholds(thresholds('red', [0, 'orange'], [0.25, 'green']))
     .span(8)
     .withTarget(
-      query(`1 - (${orZero(`${BURN_RATE}:rate3d{job=~"$job"}`)})`, '{{job}} {{objective}}'),
+      instantQuery(`1 - ${orZero(`${BURN_RATE}:rate3d{job=~"$job"}`)}`, '{{job}} {{objective}}'),
     );
 }
 
@@ -409,9 +410,12 @@ function errorBudgetBurn() {
     .withTarget(query(orZero(`${BURN_RATE}:rate1h{job=~"$job"}`), '{{job}} {{objective}}'));
 }
 
-/** Without requests a burn rate is 0/0: the bad requests, which are 0 then, stand in for it. */
+/**
+ * Without requests a burn rate is 0/0: the bad requests, which are 0 then, stand in for it. Without the
+ * names of both, which the maximum takes away, they are one series.
+ */
 function orZero(burnRate: string) {
-  return `${burnRate} >= 0 or job_objective:http_requests_bad:rate5m{job=~"$job"}`;
+  return `max by (job, objective) (${burnRate} >= 0 or job_objective:http_requests_bad:rate5m{job=~"$job"})`;
 }
 
 function eventLoopLag() {
@@ -444,11 +448,27 @@ function memory() {
     .withTarget(query(`process_resident_memory_bytes{${SELECTED}}`, '{{instance}}'));
 }
 
+function requestsInFlight() {
+  return timeSeries('Requests in flight')
+    .description(
+      'Requests that have begun and not ended. A line that only rises is requests that hang: they are in no ratio and no percentile. RequestsHang fires when there are more than 10 that the response times do not explain.',
+    )
+    .unit(units.NoUnit)
+    .decimals(0)
+    .span(8)
+    .withTarget(
+      query(
+        `sum by (endpoint) (django_http_requests_total{${SELECTED}}) - sum by (endpoint) (http_request_duration_seconds_count{${SELECTED}})`,
+        '{{endpoint}}',
+      ),
+    );
+}
+
 function activeHandles() {
   return timeSeries('Active handles by type')
     .description('Sockets, servers and the like that are open. Sockets grow with connections.')
     .unit(units.NoUnit)
-    .span(12)
+    .span(8)
     .withTarget(query(`sum by (type) (nodejs_active_handles{${SELECTED}})`, '{{type}}'));
 }
 
@@ -456,7 +476,7 @@ function fileDescriptors() {
   return timeSeries('File descriptors in use')
     .description('Share of the limit. At 100 % no connection and no file can be opened.')
     .unit(units.PercentUnit)
-    .span(12)
+    .span(8)
     .withTarget(
       query(`process_open_fds{${SELECTED}} / process_max_fds{${SELECTED}}`, '{{instance}}'),
     );
@@ -492,10 +512,9 @@ function buildInfo() {
   return stat('Build')
     .description('How many instances run which version. Two versions at once are a rollout.')
     .unit(units.NoUnit)
-    .graphMode(BigValueGraphMode.None)
     .span(4)
     .withTarget(
-      query(
+      instantQuery(
         `count by (version, node_version) (app_build_info{${SELECTED}})`,
         '{{version}} on Node.js {{node_version}}',
       ),
@@ -507,19 +526,22 @@ function uptime() {
     .description('Time since the start of each instance. One that keeps falling back to 0 crashes.')
     .unit(units.DurationSeconds)
     .decimals(0)
-    .graphMode(BigValueGraphMode.None)
     .span(4)
-    .withTarget(query(`time() - process_start_time_seconds{${SELECTED}}`, '{{instance}}'));
+    .withTarget(instantQuery(`time() - process_start_time_seconds{${SELECTED}}`, '{{instance}}'));
 }
 
 function firingAlerts() {
   return stat('Firing alerts')
-    .description('How many alerts are firing. Red marks on the graphs say when and which.')
+    .description(
+      'How many alerts are firing, of all jobs. Red marks on the graphs say when and which. A watchdog, severity none, is not counted.',
+    )
     .unit(units.NoUnit)
     .colorMode(BigValueColorMode.Background)
     .thresholds(thresholds('green', [1, 'red']))
     .span(8)
-    .withTarget(query('count(ALERTS{alertstate="firing", job=~"$job"}) or vector(0)', 'firing'));
+    .withTarget(
+      instantQuery('count(ALERTS{alertstate="firing", severity!="none"}) or vector(0)', 'firing'),
+    );
 }
 
 function targetHealth() {
@@ -531,9 +553,8 @@ function targetHealth() {
     .mappings([
       { type: MappingType.ValueToText, options: { '0': { text: 'Down' }, '1': { text: 'Up' } } },
     ])
-    .graphMode(BigValueGraphMode.None)
     .span(16)
-    .withTarget(query(`up{${SELECTED}}`, '{{job}} {{instance}}'));
+    .withTarget(instantQuery(`up{${SELECTED}}`, '{{job}} {{instance}}'));
 }
 
 function query(expr: string, legendFormat = '') {
@@ -544,6 +565,11 @@ function query(expr: string, legendFormat = '') {
     .refId('A')
     .expr(expr)
     .legendFormat(legendFormat);
+}
+
+/** For a single number: over a range, replicas that are gone would go on to be shown for as long. */
+function instantQuery(expr: string, legendFormat: string) {
+  return query(expr, legendFormat).instant();
 }
 
 function timeSeries(title: string) {
@@ -564,6 +590,7 @@ function stat(title: string) {
     .title(title)
     .datasource(DATASOURCE)
     .height(8)
+    .graphMode(BigValueGraphMode.None)
     .textMode(BigValueTextMode.ValueAndName)
     .reduceOptions(new ReduceDataOptionsBuilder().values(false).calcs(['lastNotNull']))
     .thresholds(thresholds('blue'));

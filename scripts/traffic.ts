@@ -59,9 +59,9 @@ function report() {
   );
 }
 
-console.log(
-  `${rate} visits per second to ${url}, ${errors * 100} % of them errors. Ctrl-C ends it.`,
-);
+// 0.07 * 100 is 7.000000000000001.
+const percent = Number((errors * 100).toPrecision(12));
+console.log(`${rate} visits per second to ${url}, ${percent} % of them errors. Ctrl-C ends it.`);
 const visits = setInterval(visit, 1000 / rate);
 const reports = setInterval(report, 5000);
 

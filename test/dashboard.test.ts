@@ -17,7 +17,13 @@ interface Panel {
   gridPos: { x: number; y: number; w: number; h: number };
   fieldConfig: { defaults: { unit?: string } };
   options: { cellValues?: { unit?: string } };
-  targets: { expr: string; datasource: object; exemplar?: boolean }[];
+  targets: {
+    expr: string;
+    datasource: object;
+    exemplar?: boolean;
+    instant?: boolean;
+    range?: boolean;
+  }[];
 }
 
 const committed = readFileSync('grafana/dashboards/application.json', 'utf8');
@@ -47,10 +53,9 @@ const recorded = rules.flatMap(({ record }) => record ?? []);
 const SYNTHETIC = ['up', 'ALERTS'];
 
 /** Metrics that are not of one instance, and why. */
-const OF_NO_INSTANCE = new Map([
-  ['ALERTS', 'an alert on a whole job has no instance'],
-  ...recorded.map((name) => [name, 'it is recorded for a whole job'] as const),
-]);
+const OF_NO_INSTANCE = new Map(
+  recorded.map((name) => [name, 'it is recorded for a whole job'] as const),
+);
 
 test('the committed dashboard is what its source generates', () => {
   const generated = `${JSON.stringify(buildDashboard(), null, 2)}\n`;
@@ -133,9 +138,31 @@ test('every query is PromQL, and its ranges follow the zoom', () => {
 
 test('every query is for the selected job and instance', () => {
   for (const { title, metric, matchers } of selectors()) {
+    // An alert on another job, or on none, is not to be missed.
+    if (metric === 'ALERTS') continue;
     assert.ok(matchers.includes('job=~"$job"'), `${metric} of the job in ${title}`);
     if (OF_NO_INSTANCE.has(metric)) continue;
     assert.ok(matchers.includes('instance=~"$instance"'), `${metric} of the instance in ${title}`);
+  }
+});
+
+test('a single number is of now: what is gone is not shown', () => {
+  for (const { title, type, targets } of panels.filter(({ type }) => type === 'stat')) {
+    for (const { instant, range } of targets) {
+      assert.ok(instant && !range, `${title}, a ${type}, asks an instant query`);
+    }
+  }
+});
+
+test('graphs show rates: the windows of increase() overlap, and invite to be added up', () => {
+  for (const { title, expr } of queries) assert.doesNotMatch(expr, /\bincrease\(/, title);
+});
+
+test('what stands in for missing samples is drawn as the same series', () => {
+  for (const { title, expr } of queries.filter(({ expr }) => / or /.test(expr))) {
+    for (const { metric, aggregated } of selectorsOf(expr)) {
+      assert.ok(aggregated, `${title} takes the name away from ${metric}`);
+    }
   }
 });
 

@@ -47,6 +47,38 @@ test('every route is counted and timed by its pattern and status', async (t) => 
   }
 });
 
+test('what has begun and not ended is the difference of the two counters', async (t) => {
+  const app = await spawnApp(t);
+  const inFlight = async () => {
+    const labels = 'method="GET",endpoint="/my-view"';
+    const begun = await app.metric(`django_http_requests_total{${labels}}`);
+    const samples = samplesOf(await (await fetch(app.metricsUrl)).text());
+    const ended = samples
+      .filter(({ name }) => name === 'http_request_duration_seconds_count')
+      .filter(({ labels: { endpoint } }) => endpoint === '/my-view')
+      .reduce((total, { value }) => total + value, 0);
+    return Number(begun) - ended;
+  };
+  const leave = new AbortController();
+  const visits = [1, 2, 3].map(() => app.get('/my-view?seconds=10', { signal: leave.signal }));
+  await eventually(async () => assert.equal(await inFlight(), 3));
+  leave.abort();
+  await Promise.allSettled(visits);
+  await eventually(async () => assert.equal(await inFlight(), 0));
+});
+
+test('every kind of failure has its series before it happens', async (t) => {
+  const app = await spawnApp(t);
+  for (const status of [500, 502, 503, 504]) {
+    const labels = `method="GET",endpoint="/my-view",status_code="${status}"`;
+    assert.equal(await app.metric(`http_request_duration_seconds_count{${labels}}`), 0, labels);
+  }
+  for (const reason of ['network_error', 'http_error', 'callback_error']) {
+    const labels = `category="error",reason="${reason}"`;
+    assert.equal(await app.metric(`sentry_events_lost_total{${labels}}`), 0, labels);
+  }
+});
+
 test('a thousand unknown paths share one series', async (t) => {
   const app = await spawnApp(t);
   const before = await countSeries(app.metricsUrl);

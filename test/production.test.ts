@@ -4,11 +4,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { parse } from 'yaml';
 
 const page = readFileSync('docs/production.md', 'utf8');
-const [override = '', alertmanager = ''] = [...page.matchAll(/^```yaml\n(.*?)^```$/gms)].map(
-  ([, yaml]) => yaml,
-);
+const [override = '', alertmanager = '', watchdog = ''] = [
+  ...page.matchAll(/^```yaml\n(.*?)^```$/gms),
+].map(([, yaml]) => yaml);
 
 const unlessInstalled = (program: string, ...args: string[]) => ({
   skip: spawnSync(program, args).status !== 0 && `${program} ${args[0]} is not installed`,
@@ -66,3 +67,31 @@ test(
     assert.equal(status, 0, `${stdout}\n${stderr}`);
   },
 );
+
+test(
+  "Prometheus's own tool finds nothing wrong with the watchdog",
+  unlessInstalled('promtool', '--version'),
+  (t) => {
+    const args = ['check', 'rules', inFile(t, watchdog)];
+    const { status, stdout, stderr } = spawnSync('promtool', args, { encoding: 'utf8' });
+    assert.equal(status, 0, `${stdout}\n${stderr}`);
+  },
+);
+
+test('the watchdog goes to a receiver of its own', () => {
+  const [rule] = parse(watchdog).groups[0].rules;
+  const { route, receivers } = parse(alertmanager);
+  const found = route.routes.find(({ matchers }: { matchers: string[] }) =>
+    matchers.includes(`alertname="${rule.alert}"`),
+  );
+  assert.notEqual(found.receiver, route.receiver);
+  assert.ok(receivers.some(({ name }: { name: string }) => name === found.receiver));
+});
+
+test('mails in production are made as they are here', () => {
+  const here = parse(readFileSync('alertmanager.yml', 'utf8'));
+  const there = parse(alertmanager);
+  assert.deepEqual(there.route.group_by, here.route.group_by);
+  assert.deepEqual(there.inhibit_rules, here.inhibit_rules);
+  assert.deepEqual(there.receivers[0].email_configs, here.receivers[0].email_configs);
+});

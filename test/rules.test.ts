@@ -1,11 +1,21 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { eventually } from './helpers/eventually.ts';
 import { assertExported, visitedApp } from './helpers/exposition.ts';
 import { selectorsOf } from './helpers/promql.ts';
-import { type Alert, alerts, alertTests, ruleFiles, rules, testFiles } from './helpers/rules.ts';
+import {
+  type Alert,
+  alerts,
+  alertTests,
+  groupsIn,
+  ruleFiles,
+  rules,
+  testFiles,
+  testSettings,
+} from './helpers/rules.ts';
 
 /** Tells alerts of the same name apart. */
 const title = ({ alert, labels }: Alert) => [alert, labels?.window].filter(Boolean).join(' ');
@@ -23,15 +33,17 @@ test('every alert has a name in CamelCase, a severity, a summary and a descripti
 
 test('every alert has a page in docs/alerts, and every page an alert', () => {
   for (const { alert, annotations } of alerts) {
-    assert.equal(annotations?.runbook_url, `docs/alerts/${alert}.md`);
-    assert.ok(existsSync(annotations.runbook_url), `${annotations.runbook_url} exists`);
-    const page = readFileSync(annotations.runbook_url, 'utf8');
-    assert.ok(page.startsWith(`# ${alert}\n`), `${annotations.runbook_url} is about ${alert}`);
-    for (const section of ['## Reproduce it', '## What to do']) {
-      assert.ok(page.includes(`\n${section}\n`), `${annotations.runbook_url} has "${section}"`);
+    const path = `docs/alerts/${alert}.md`;
+    // Prometheus puts the address of the repository in front, where it is set.
+    assert.equal(annotations?.runbook_url, `{{ $externalLabels.repository }}${path}`);
+    assert.ok(existsSync(path), `${path} exists`);
+    const page = readFileSync(path, 'utf8');
+    assert.ok(page.startsWith(`# ${alert}\n`), `${path} is about ${alert}`);
+    for (const section of ['## Reproduce it', '## A wrong RESOLVED', '## What to do']) {
+      assert.ok(page.includes(`\n${section}\n`), `${path} has "${section}"`);
     }
     for (const [, link = ''] of page.matchAll(/\]\((\w+\.md)\)/g)) {
-      assert.ok(existsSync(`docs/alerts/${link}`), `${annotations.runbook_url} links to ${link}`);
+      assert.ok(existsSync(`docs/alerts/${link}`), `${path} links to ${link}`);
     }
   }
   const pages = readdirSync('docs/alerts').map((file) => file.replace('.md', ''));
@@ -61,6 +73,20 @@ test('every alert is tested: silent, firing, resolved', () => {
   }
 });
 
+test('every alert waits before it is resolved: one that comes and goes is one mail', () => {
+  for (const alert of alerts)
+    assert.ok(alert.keep_firing_for, `keep_firing_for of ${title(alert)}`);
+});
+
+test('groups have names of their own, and every test says in which order they are evaluated', () => {
+  const names = ruleFiles.flatMap(groupsIn);
+  assert.deepEqual(names, [...new Set(names)]);
+  for (const { file, rule_files, group_eval_order } of testSettings) {
+    const used = rule_files.flatMap((path) => groupsIn(join(dirname(file), path)));
+    assert.deepEqual(group_eval_order?.toSorted(), used.sort(), file);
+  }
+});
+
 test('every recorded series is named level:metric:operations', () => {
   const recorded = rules.flatMap(({ record }) => record ?? []);
   assert.ok(recorded.length > 0);
@@ -75,7 +101,8 @@ test('rules read what the application exports or another rule records', async (t
     const samples = await app.samples();
     for (const selector of selectors) {
       const { metric, matchers } = selector;
-      if (metric === 'up' || recorded.includes(metric)) continue;
+      // The latter is what Prometheus says of itself.
+      if (recorded.includes(metric) || /^(up$|prometheus_)/.test(metric)) continue;
       const series = assertExported(selector, samples);
       for (const bound of matchers.flatMap((matcher) => /^le="(.+)"/.exec(matcher)?.[1] ?? [])) {
         const bounds = new Set(series.map(({ labels }) => labels.le));

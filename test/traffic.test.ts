@@ -48,3 +48,9 @@ test('a bad setting of the traffic is refused by name', async () => {
   assert.equal(code, 1);
   assert.equal(output.text.trim(), 'TRAFFIC_ERRORS is "50", but takes a number up to 1.');
 });
+
+test('the traffic says its share of errors as it was set', async (t) => {
+  const { traffic, output } = spawnTraffic({ TRAFFIC_ERRORS: '0.07', TRAFFIC_RATE: '0.001' });
+  t.after(() => traffic.kill('SIGKILL'));
+  await eventually(() => assert.match(output.text, /, 7 % of them errors\./), 30);
+});

@@ -28,6 +28,7 @@ const reasons: Reason[] = [
   'send_error',
   'ratelimit_backoff',
   'queue_overflow',
+  'callback_error',
 ];
 for (const reason of reasons) eventsLost.inc({ category: 'error', reason }, 0);
 

@@ -5,6 +5,7 @@ export interface Rule {
   record?: string;
   alert?: string;
   expr: string;
+  keep_firing_for?: string;
   labels?: Record<string, string>;
   annotations?: Record<string, string>;
 }
@@ -26,6 +27,10 @@ export const rules: Rule[] = ruleFiles
   .flatMap((group) => group.rules);
 export const alerts = rules.filter((rule): rule is Alert => rule.alert !== undefined);
 
+/** What a file for `promtool test rules` says of the rules that it tests. */
+export const testSettings: { file: string; rule_files: string[]; group_eval_order?: string[] }[] =
+  testFiles.map((file) => ({ file, ...parseFile(file) }));
+
 export const alertTests: AlertTest[] = testFiles
   .flatMap((file) => parseFile(file).tests)
   .flatMap(({ name, alert_rule_test = [] }) =>
@@ -38,6 +43,10 @@ export const alertTests: AlertTest[] = testFiles
       }),
     ),
   );
+
+/** The names of the groups of rules in a file. */
+export const groupsIn = (file: string): string[] =>
+  parseFile(file).groups.map(({ name }: { name: string }) => name);
 
 function filesIn(folder: string): string[] {
   return readdirSync(folder).map((file) => `${folder}/${file}`);

@@ -3,64 +3,68 @@
  * rules and routes, of which only the durations are shortened.
  */
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
-import { stringify } from 'yaml';
+import { test } from 'node:test';
+import { parse, stringify } from 'yaml';
 import { eventually } from '../helpers/eventually.ts';
 import { startOwnStack } from './helpers/compose.ts';
 import { dashboards, fillIn, variables } from './helpers/queries.ts';
 import { assertHasData, getJson, type Json, mails, queryValue } from './helpers/services.ts';
+import { temporaryFolder, writeShortRoutes, writeShortRules } from './helpers/shortened.ts';
 import { startTraffic } from './helpers/traffic.ts';
 
 const ALERT = 'HighErrorRatio';
 
-const folder = mkdtempSync(join(tmpdir(), 'short-alerts-'));
-after(() => rmSync(folder, { recursive: true }));
-const { urls } = await startOwnStack({ name: 'alerts', files: [writeShortened()] });
+const REPOSITORY = 'https://git.example.com/you/shop/blob/main/';
+
+const { urls, compose } = await startOwnStack({ name: 'alerts', files: [writeShortened()] });
 let stopErrors: () => Promise<void>;
 
 /** Writes rules and routes with short durations, and returns a Compose file that mounts them. */
 function writeShortened(): string {
-  // The services' users are not ours, and must be able to read the files.
-  process.umask(0o022);
-  mkdirSync(join(folder, 'rules'));
-  for (const name of readdirSync('prometheus/rules')) {
-    const rules = readFileSync(join('prometheus/rules', name), 'utf8');
-    writeFileSync(
-      join(folder, 'rules', name),
-      rules
-        .replace(/\[\d+[smhdw]\]/g, '[20s]')
-        .replace(/^( +(?:for|keep_firing_for):).*/gm, '$1 5s'),
-    );
-  }
-  const routes = readFileSync('alertmanager.yml', 'utf8');
+  const folder = temporaryFolder();
+  writeShortRules(folder);
+  writeShortRoutes(folder);
+  const config = readFileSync('prometheus.yml', 'utf8');
+  const commented = '  #external_labels:\n  #  repository: ';
+  assert.ok(config.includes(commented + REPOSITORY), 'the setting is in the file');
   writeFileSync(
-    join(folder, 'alertmanager.yml'),
-    routes
-      .replace(/group_wait:.*/, 'group_wait: 1s')
-      .replace(/group_interval:.*/, 'group_interval: 5s'),
+    join(folder, 'prometheus.yml'),
+    config.replace(commented, commented.replaceAll('#', '')),
   );
 
   const file = join(folder, 'compose.yml');
-  const mount = (source: string, target: string) => [`${join(folder, source)}:${target}:ro,z`];
+  const mount = (source: string, target: string) => `${join(folder, source)}:${target}:ro,z`;
+  const { command } = parse(readFileSync('docker-compose.yml', 'utf8'), { merge: true }).services
+    .prometheus;
   const services = {
-    prometheus: { volumes: mount('rules', '/etc/prometheus/rules') },
-    alertmanager: { volumes: mount('alertmanager.yml', '/etc/alertmanager/alertmanager.yml') },
+    prometheus: {
+      // The last sample counts as the present for 5 minutes otherwise.
+      command: [...command, '--query.lookback-delta=20s'],
+      volumes: [
+        mount('rules', '/etc/prometheus/rules'),
+        mount('prometheus.yml', '/etc/prometheus/prometheus.yml'),
+      ],
+    },
+    alertmanager: { volumes: [mount('alertmanager.yml', '/etc/alertmanager/alertmanager.yml')] },
   };
-  writeFileSync(file, stringify({ services }));
+  // A disk that can be filled.
+  const volumes = {
+    prometheus: { driver_opts: { type: 'tmpfs', device: 'tmpfs', o: 'size=64m' } },
+  };
+  writeFileSync(file, stringify({ services, volumes }));
   return file;
 }
 
-async function state(): Promise<string | undefined> {
-  const { data } = await getJson(`${urls.prometheus}/api/v1/rules?rule_name[]=${ALERT}`);
+async function state(alert = ALERT): Promise<string | undefined> {
+  const { data } = await getJson(`${urls.prometheus}/api/v1/rules?rule_name[]=${alert}`);
   const [rule]: Json[] = data.groups.flatMap((group: Json) => group.rules);
   return rule?.state;
 }
 
-async function mailsAbout(status: string): Promise<number> {
-  const subject = `[${status}] ${ALERT}: `;
+async function mailsAbout(status: string, alert = ALERT): Promise<number> {
+  const subject = `[${status} page] ${alert}: `;
   return (await mails(urls.maildev)).filter((mail) => mail.subject.startsWith(subject)).length;
 }
 
@@ -94,7 +98,16 @@ test('the mail that it fires is in the mailbox', async () => {
   const [mail] = (await mails(urls.maildev)).filter(({ subject }) => subject.includes(ALERT));
   assert.equal(mail?.from[0]?.address, 'alertmanager@example.com');
   assert.equal(mail?.to[0]?.address, 'oncall@example.com');
+  assert.ok(mail.html.includes(`${REPOSITORY}docs/alerts/${ALERT}.md`), 'it links to the page');
+  assert.doesNotMatch(mail.html, /repository = /, 'the address is no label');
   assert.equal(await mailsAbout('RESOLVED'), 0);
+});
+
+test('Alertmanager keeps it for more than ten minutes without a word from Prometheus', async () => {
+  const filter = new URLSearchParams({ filter: `alertname="${ALERT}"` });
+  const [alert] = await getJson(`${urls.alertmanager}/api/v2/alerts?${filter}`);
+  const minutes = (Date.parse(alert.endsAt) - Date.parse(alert.updatedAt)) / 60_000;
+  assert.ok(minutes > 10, `it would be resolved after ${minutes} minutes`);
 });
 
 test('without errors it is inactive again, and a mail says that it is resolved', async () => {
@@ -103,4 +116,29 @@ test('without errors it is inactive again, and a mail says that it is resolved',
   await eventually(async () => assert.equal(await state(), 'inactive'), 90);
   await eventually(async () => assert.equal(await mailsAbout('RESOLVED'), 1), 60);
   assert.equal(await queryValue(urls.prometheus, `count(ALERTS{alertname="${ALERT}"})`), undefined);
+});
+
+test('a full disk is what the mail is about, and not that the application is away', async () => {
+  const full = 'PrometheusNotIngestingSamples';
+  const untrue = ['AppAbsent', 'TargetDown'];
+  const mailed = () => Promise.all(untrue.map((alert) => mailsAbout('FIRING', alert)));
+  // While the stack started, there was no replica.
+  await eventually(async () => {
+    for (const alert of [full, ...untrue]) assert.equal(await state(alert), 'inactive', alert);
+  }, 120);
+  const before = await mailed();
+  const fill = ['sh', '-c', 'cat /dev/zero > /prometheus/filler'];
+  await assert.rejects(compose('exec', '-T', 'prometheus', ...fill), /No space left on device/);
+  await eventually(async () => assert.equal(await state(full), 'firing'), 120);
+  await eventually(async () => assert.equal(await mailsAbout('FIRING', full), 1), 60);
+  // Nor is it said later, when for most of a minute there has been no sample of a replica.
+  const absent = 'count_over_time(absent(up{job="app"})[1m:5s]) > 9';
+  await eventually(async () => assert.ok(await queryValue(urls.prometheus, absent)), 120);
+  for (const alert of untrue) assert.equal(await state(alert), 'inactive', alert);
+  assert.deepEqual(await mailed(), before);
+
+  await compose('exec', '-T', 'prometheus', 'rm', '/prometheus/filler');
+  await eventually(async () => assert.equal(await state(full), 'inactive'), 120);
+  await eventually(async () => assert.equal(await mailsAbout('RESOLVED', full), 1), 60);
+  assert.equal(await queryValue(urls.prometheus, 'count(up{job="app"} == 1)'), 1);
 });

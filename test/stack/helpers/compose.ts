@@ -62,17 +62,20 @@ export async function startStack(): Promise<Stack> {
  * @param files Compose files that change the stack
  * @param replicas how many replicas of the application
  * @param entrance the service that answers for the application, where it is not reached itself
+ * @param services what is started; all of them, if it is left out. Only these have addresses
  */
 export async function startOwnStack({
   name,
   files = [],
   replicas = 1,
   entrance = 'app',
+  services = SERVICES,
 }: {
   name: string;
   files?: string[];
   replicas?: number;
   entrance?: string;
+  services?: Service[];
 }): Promise<Stack> {
   const projectName = `monitoring-test-${name}`;
   const environment = {
@@ -90,14 +93,19 @@ export async function startOwnStack({
   await remove();
   after(remove);
   console.log(`docker compose up: a stack for this file alone, ${projectName}`);
-  const services = [...new Set([...SERVICES, 'bugsink-project', entrance])];
-  const scale = ['--scale', `app=${replicas}`];
-  await compose('up', '--detach', '--build', '--wait', ...scale, ...services);
-  return { urls: await urlsOf(compose, entrance), compose, projectName };
+  const hasApp = services.includes('app');
+  const scale = hasApp ? ['--scale', `app=${replicas}`] : [];
+  const started = new Set([...services, ...(hasApp ? ['bugsink-project', entrance] : [])]);
+  await compose('up', '--detach', '--build', '--wait', ...scale, ...started);
+  return { urls: await urlsOf(compose, entrance, services), compose, projectName };
 }
 
-async function urlsOf(compose: Stack['compose'], entrance: string): Promise<Stack['urls']> {
-  const entries = SERVICES.map(async (service) => [
+async function urlsOf(
+  compose: Stack['compose'],
+  entrance: string,
+  services = SERVICES,
+): Promise<Stack['urls']> {
+  const entries = services.map(async (service) => [
     service,
     `http://${await compose('port', service === 'app' ? entrance : service, String(PORTS[service]))}`,
   ]);
