@@ -43,7 +43,7 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   await app.register(requestMetrics);
   setInfo(options);
 
-  const metricsServer = buildMetricsServer();
+  const metricsServer = buildMetricsServer(app.log);
   app.addHook('onReady', async () => {
     const address = await metricsServer.listen(options.metrics ?? { port: 9464 });
     app.log.info(`Metrics at ${address}/metrics`);
