@@ -45,6 +45,23 @@ test('every route is counted and timed by its pattern and status', async (t) => 
   }
 });
 
+test('every series that is prepared can rise, and a first 5xx is one that was at 0', async (t) => {
+  const app = await spawnApp(t, {}, 'test/fixtures/failing-server.js');
+  const prepared = samplesOf(await (await fetch(app.metricsUrl)).text())
+    .filter(({ labels }) => labels.endpoint === '/any-method')
+    .filter(({ name }) => /_(total|count)$/.test(name));
+  const known = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'other'];
+  assert.deepEqual(new Set(prepared.map(({ labels }) => labels.method)), new Set(known));
+  for (const { name, labels, value } of prepared) assert.equal(value, 0, `${name} ${labels}`);
+  const statuses = new Set(prepared.map(({ labels }) => labels.status_code).filter(Boolean));
+  assert.deepEqual(statuses, new Set(['200', '500', '502', '503', '504']));
+  assert.equal(prepared.length, known.length * (1 + statuses.size));
+
+  await sendRaw(app.url, 'TRACE', '/any-method');
+  const odd = 'django_http_requests_total{method="other",endpoint="/any-method"}';
+  assert.equal(await app.metric(odd), 1);
+});
+
 test('a thousand unknown paths share one series', async (t) => {
   const app = await spawnApp(t);
   const before = await countSeries(app.metricsUrl);
@@ -90,13 +107,13 @@ async function assertOneMoreAtMost(before: Map<string, number>, metricsUrl: stri
 }
 
 /** For methods that fetch refuses to send. */
-async function sendRaw(url: string, method: string) {
+async function sendRaw(url: string, method: string, path = '/') {
   const { host, hostname, port } = new URL(url);
   // CONNECT, for example, may end in a reset: that is an answer, too.
   const socket = connect(Number(port), hostname).on('error', () => {});
   // Without a type, QUERY would end with a status of its own: 400.
   const headers = `Host: ${host}\r\nConnection: close\r\nContent-Type: text/plain\r\n`;
-  socket.write(`${method} / HTTP/1.1\r\n${headers}Content-Length: 0\r\n\r\n`);
+  socket.write(`${method} ${path} HTTP/1.1\r\n${headers}Content-Length: 0\r\n\r\n`);
   await new Promise((resolve) => socket.resume().once('close', resolve));
 }
 
