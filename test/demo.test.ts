@@ -1,16 +1,26 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { eventually } from './helpers/eventually.ts';
 import { freePort } from './helpers/free-port.ts';
 
-test('npm run demo shows the error and its trace in the terminal, and Ctrl-C ends it', async (t) => {
+test('npm run demo shows the error and its trace in the terminal, asks nobody else for anything, and Ctrl-C ends it', async (t) => {
+  const home = mkdtempSync(join(tmpdir(), 'demo-home-'));
+  t.after(() => rmSync(home, { recursive: true, force: true }));
+  const lookups = join(home, 'lookups');
   const port = await freePort();
   const demo = spawn(process.execPath, ['--import', 'tsx', 'scripts/demo.ts'], {
     env: {
       PATH: process.env.PATH,
-      HOME: process.env.HOME,
+      // A new one: the program asks for updates when it has not done so for a day.
+      HOME: home,
+      LOOKUPS: lookups,
+      NODE_OPTIONS: `--import=${pathToFileURL('test/fixtures/record-lookups.js')}`,
       PORT: port,
       METRICS_PORT: await freePort(),
       SENTRY_LOCAL_PORT: await freePort(),
@@ -34,9 +44,14 @@ test('npm run demo shows the error and its trace in the terminal, and Ctrl-C end
     assert.match(output, /\[TRACE\].*GET \/trigger-error\/ \[500\]/);
   });
 
+  assert.match(output, /Sentry is on: .* release fastify-sentry-prometheus@\d/);
+
   const exit = once(demo, 'exit');
   demo.kill('SIGINT');
   const [code] = await exit;
   assert.equal(code, 0);
   await assert.rejects(fetch(`http://localhost:${port}/`), 'the application ended with it');
+  const hosts = new Set(readFileSync(lookups, 'utf8').trim().split('\n'));
+  for (const own of ['localhost', '127.0.0.1']) hosts.delete(own);
+  assert.deepEqual([...hosts], [], 'it works without a network');
 });
