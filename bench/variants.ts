@@ -22,7 +22,8 @@ const WITH_SDK_DEFAULTS = ['--import', file('variants/sdk-defaults.js')];
 
 /** What `npm start` runs, without npm between the benchmark and the server. */
 const { scripts } = JSON.parse(readFileSync(file('../package.json'), 'utf8'));
-const product = node(...scripts.start.split(' ').slice(1));
+// Without "exec node".
+const product = node(...scripts.start.split(' ').slice(2));
 
 export const VIRTUAL_ENVIRONMENT = file('.venv');
 

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parse, stringify } from 'yaml';
+import { config } from '../src/config.ts';
 
 const PORTS = {
   app: Number(process.env.PORT || 8000),
@@ -46,23 +47,23 @@ function start(command: string, args: string[], environment = {}, stdio: 'inheri
 
 /** The stack's own file, its addresses exchanged for the ones on this machine. */
 function prometheusConfig(withAlertmanager: boolean): string {
-  const config = parse(readFileSync('prometheus.yml', 'utf8'));
+  const configuration = parse(readFileSync('prometheus.yml', 'utf8'));
   const targets = {
     app: `127.0.0.1:${PORTS.metrics}`,
     prometheus: `127.0.0.1:${PORTS.prometheus}`,
     ...(withAlertmanager && { alertmanager: `127.0.0.1:${PORTS.alertmanager}` }),
   };
-  config.rule_files = [resolve('prometheus/rules/*.yml')];
+  configuration.rule_files = [resolve('prometheus/rules/*.yml')];
   // There is no proxy to scrape, and Prometheus before 2.43, as in Debian 12, does not know the key.
-  delete config.scrape_config_files;
-  config.scrape_configs = Object.entries(targets).map(([job_name, target]) => ({
+  delete configuration.scrape_config_files;
+  configuration.scrape_configs = Object.entries(targets).map(([job_name, target]) => ({
     job_name,
     static_configs: [{ targets: [target] }],
   }));
-  config.alerting.alertmanagers = withAlertmanager
+  configuration.alerting.alertmanagers = withAlertmanager
     ? [{ static_configs: [{ targets: [targets.alertmanager] }] }]
     : [];
-  return stringify(config);
+  return stringify(configuration);
 }
 
 let stopping = false;
@@ -128,19 +129,24 @@ if (jaeger) {
     'ignore',
   );
 }
-const startCommand: string[] = JSON.parse(readFileSync('package.json', 'utf8')).scripts.start.split(
-  ' ',
-);
+// "exec" is the shell's: there it puts the application in the place of the shell.
+const [, ...startCommand]: string[] = JSON.parse(
+  readFileSync('package.json', 'utf8'),
+).scripts.start.split(' ');
 start(
   resolve('node_modules/.bin/sentry'),
-  // The command behind `npm start`: npm itself would not pass on the signal that stops it.
+  // The command behind `npm start`, without npm and a shell around it.
   ['local', 'run', '--port', String(PORTS.sentry), '--', ...startCommand],
   {
     PORT: String(PORTS.app),
     METRICS_PORT: String(PORTS.metrics),
     // `sentry local` takes events for any key and project.
     SENTRY_DSN: `http://0123456789abcdef0123456789abcdef@localhost:${PORTS.sentry}/1`,
+    // `sentry local` would set its own.
+    SENTRY_RELEASE: config.SENTRY_RELEASE,
+    // The demo asks nobody for anything: it works without a network.
     SENTRY_CLI_NO_TELEMETRY: '1',
+    SENTRY_CLI_NO_UPDATE_CHECK: '1',
     METRICS_URL: `${url(PORTS.metrics)}/metrics`,
     ...(prometheus && { PROMETHEUS_URL: url(PORTS.prometheus) }),
     ...(alertmanager && { ALERTMANAGER_URL: url(PORTS.alertmanager) }),

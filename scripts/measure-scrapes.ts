@@ -58,7 +58,9 @@ for (const path of [
 ]) {
   await (await fetch(`http://127.0.0.1:${PORT}${path}`)).text();
 }
-const text = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`)).text();
+// As Prometheus asks.
+const headers = { accept: 'application/openmetrics-text' };
+const text = await (await fetch(`http://127.0.0.1:${METRICS_PORT}/metrics`, { headers })).text();
 const series = text.split('\n').filter((line) => line && !line.startsWith('#')).length;
 console.log(`${cpus().length} cores, ${cpus()[0]?.model}; ${image}; every ${INTERVAL} s`);
 console.log(

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { eventually } from './helpers/eventually.ts';
 import { freePort } from './helpers/free-port.ts';
 
@@ -11,13 +13,19 @@ const hasJaeger = (process.env.PATH ?? '')
   .split(delimiter)
   .some((folder) => existsSync(join(folder, 'jaeger')));
 
-test('npm run demo shows the error and its trace in the terminal, and Ctrl-C ends it', async (t) => {
+test('npm run demo shows the error and its trace in the terminal, asks nobody else for anything, and Ctrl-C ends it', async (t) => {
+  const home = mkdtempSync(join(tmpdir(), 'demo-home-'));
+  t.after(() => rmSync(home, { recursive: true, force: true }));
+  const lookups = join(home, 'lookups');
   const port = await freePort();
   const jaegerPort = await freePort();
   const demo = spawn(process.execPath, ['--import', 'tsx', 'scripts/demo.ts'], {
     env: {
       PATH: process.env.PATH,
-      HOME: process.env.HOME,
+      // A new one: the program asks for updates when it has not done so for a day.
+      HOME: home,
+      LOOKUPS: lookups,
+      NODE_OPTIONS: `--import=${pathToFileURL('test/fixtures/record-lookups.js')}`,
       PORT: port,
       METRICS_PORT: await freePort(),
       SENTRY_LOCAL_PORT: await freePort(),
@@ -45,6 +53,8 @@ test('npm run demo shows the error and its trace in the terminal, and Ctrl-C end
     assert.match(output, /\[TRACE\].*GET \/trigger-error\/ \[500\]/);
   });
 
+  assert.match(output, /Sentry is on: .* release fastify-sentry-prometheus@\d/);
+
   const trace = `http://localhost:${jaegerPort}/trace/${response.headers.get('x-trace-id')}`;
   assert.equal((await response.text()).includes(trace), hasJaeger);
   if (hasJaeger) {
@@ -58,4 +68,7 @@ test('npm run demo shows the error and its trace in the terminal, and Ctrl-C end
   const [code] = await exit;
   assert.equal(code, 0);
   await assert.rejects(fetch(`http://localhost:${port}/`), 'the application ended with it');
+  const hosts = new Set(readFileSync(lookups, 'utf8').trim().split('\n'));
+  for (const own of ['localhost', '127.0.0.1']) hosts.delete(own);
+  assert.deepEqual([...hosts], [], 'it works without a network');
 });

@@ -123,7 +123,9 @@ test('the application takes the settings, and its time to stop', () => {
   const config = readConfig(Object.fromEntries(settings));
   for (const [name] of settings) assert.ok(name in config, `${name} is a setting`);
 
-  const { terminationGracePeriodSeconds, containers } = the('Deployment').spec.template.spec;
+  const { terminationGracePeriodSeconds, enableServiceLinks, containers } =
+    the('Deployment').spec.template.spec;
+  assert.equal(enableServiceLinks, false, 'no other Service sets one');
   const [, wait] = containers[0].lifecycle.preStop.exec.command;
   const [, grace = ''] =
     /GRACE_PERIOD = ([\d_]+);/.exec(readFileSync('src/http/serve.ts', 'utf8')) ?? [];

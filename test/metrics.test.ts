@@ -1,21 +1,19 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { METHODS } from 'node:http';
+import { once } from 'node:events';
+import { get, METHODS } from 'node:http';
 import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { startEnvelopeSink } from './helpers/envelope-sink.ts';
 import { eventually } from './helpers/eventually.ts';
 import { samplesOf } from './helpers/exposition.ts';
+import { readOpenMetrics } from './helpers/open-metrics.ts';
 import { spawnApp } from './helpers/spawn-app.ts';
 
 test("the article's two metrics have its names, types, help and labels", async (t) => {
   const app = await spawnApp(t);
   await app.get('/my-view?seconds=0');
-  const response = await fetch(app.metricsUrl);
-  assert.equal(
-    response.headers.get('content-type'),
-    'application/openmetrics-text; version=1.0.0; charset=utf-8',
-  );
-  const text = await response.text();
+  const text = await readOpenMetrics(app.metricsUrl);
   // OpenMetrics names the family without "_total", and the sample with it.
   assert.match(text, /^# TYPE django_http_requests counter$/m);
   assert.match(text, /^# HELP django_http_requests Total number of HTTP requests$/m);
@@ -79,6 +77,23 @@ test('every kind of failure has its series before it happens', async (t) => {
   }
 });
 
+test('every series that is prepared can rise, and a first 5xx is one that was at 0', async (t) => {
+  const app = await spawnApp(t, {}, 'test/fixtures/failing-server.js');
+  const prepared = samplesOf(await (await fetch(app.metricsUrl)).text())
+    .filter(({ labels }) => labels.endpoint === '/any-method')
+    .filter(({ name }) => /_(total|count)$/.test(name));
+  const known = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'other'];
+  assert.deepEqual(new Set(prepared.map(({ labels }) => labels.method)), new Set(known));
+  for (const { name, labels, value } of prepared) assert.equal(value, 0, `${name} ${labels}`);
+  const statuses = new Set(prepared.map(({ labels }) => labels.status_code).filter(Boolean));
+  assert.deepEqual(statuses, new Set(['200', '500', '502', '503', '504']));
+  assert.equal(prepared.length, known.length * (1 + statuses.size));
+
+  await sendRaw(app.url, 'TRACE', '/any-method');
+  const odd = 'django_http_requests_total{method="other",endpoint="/any-method"}';
+  assert.equal(await app.metric(odd), 1);
+});
+
 test('a thousand unknown paths share one series', async (t) => {
   const app = await spawnApp(t);
   const before = await countSeries(app.metricsUrl);
@@ -124,13 +139,13 @@ async function assertOneMoreAtMost(before: Map<string, number>, metricsUrl: stri
 }
 
 /** For methods that fetch refuses to send. */
-async function sendRaw(url: string, method: string) {
+async function sendRaw(url: string, method: string, path = '/') {
   const { host, hostname, port } = new URL(url);
   // CONNECT, for example, may end in a reset: that is an answer, too.
   const socket = connect(Number(port), hostname).on('error', () => {});
   // Without a type, QUERY would end with a status of its own: 400.
   const headers = `Host: ${host}\r\nConnection: close\r\nContent-Type: text/plain\r\n`;
-  socket.write(`${method} / HTTP/1.1\r\n${headers}Content-Length: 0\r\n\r\n`);
+  socket.write(`${method} ${path} HTTP/1.1\r\n${headers}Content-Length: 0\r\n\r\n`);
   await new Promise((resolve) => socket.resume().once('close', resolve));
 }
 
@@ -143,7 +158,7 @@ test('/metrics has a port of its own, and is not counted', async (t) => {
 });
 
 test('the exposition keeps the rules of OpenMetrics', async (t) => {
-  const lines = (await exposition(t)).split('\n');
+  const lines = (await exposition(t)).text.split('\n');
   assert.deepEqual(lines.splice(-2), ['# EOF', ''], 'ends in # EOF');
 
   const types = new Map<string, string>();
@@ -179,27 +194,126 @@ const SUFFIXES: Record<string, string[]> = {
 const strictParser = spawnSync('python3', ['-c', 'import prometheus_client']);
 
 test(
-  'the strict parser of Prometheus for Python takes the exposition',
+  'the parsers of Prometheus for Python, of which one is strict, take the exposition',
   strictParser.status === 0
     ? {}
     : { skip: 'the Python package prometheus_client is not installed' },
   async (t) => {
-    const program = `
+    const { app, text } = await exposition(t);
+    const asText = await (await fetch(app.metricsUrl)).text();
+    for (const [parser, input] of [
+      ['openmetrics.parser', text],
+      ['parser', asText],
+    ]) {
+      const program = `
 import sys
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.${parser} import text_string_to_metric_families
 print(len(list(text_string_to_metric_families(sys.stdin.read()))))`;
-    const { stdout, stderr } = spawnSync('python3', ['-c', program], {
-      input: await exposition(t),
-      encoding: 'utf8',
-    });
-    assert.ok(Number(stdout) > 30, stderr);
+      const run = spawnSync('python3', ['-c', program], { input, encoding: 'utf8' });
+      assert.ok(Number(run.stdout) > 30, run.stderr);
+    }
   },
 );
 
-async function exposition(t: TestContext): Promise<string> {
+async function exposition(t: TestContext) {
   const app = await spawnApp(t);
   for (const path of ['/my-view?seconds=0', '/trigger-error/', '/missing']) {
     await (await app.get(path)).text();
   }
-  return (await fetch(app.metricsUrl)).text();
+  return { app, text: await readOpenMetrics(app.metricsUrl) };
 }
+
+const OPEN_METRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
+const TEXT = 'text/plain; version=0.0.4; charset=utf-8';
+
+test('text is for everybody who does not ask for OpenMetrics', async (t) => {
+  const app = await spawnApp(t);
+  const typeFor = async (accept?: string) => {
+    // Not fetch(), which would ask for anything.
+    const [response] = await once(
+      get(app.metricsUrl, { headers: accept === undefined ? {} : { accept } }),
+      'response',
+    );
+    assert.equal(response.statusCode, 200, accept);
+    assert.equal(response.headers.vary, 'accept');
+    response.resume();
+    return response.headers['content-type'];
+  };
+  const prometheus2 =
+    'application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1';
+  const prometheus3 =
+    'application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2';
+  for (const accept of [
+    prometheus2,
+    prometheus3,
+    'application/openmetrics-text',
+    'Application/OpenMetrics-Text; Version="1.0.0"',
+    'application/openmetrics-text, text/plain',
+    'text/plain;q=0.4,\tapplication/openmetrics-text ; q=0.5',
+    '*/*, text/plain;q=0.1, application/openmetrics-text;q=0.2',
+    'text/*;q=0.3, */*, application/openmetrics-text;q=0.4',
+  ]) {
+    assert.equal(await typeFor(accept), OPEN_METRICS, accept);
+  }
+  const browser =
+    'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8';
+  for (const accept of [
+    undefined,
+    '',
+    '*/*',
+    browser,
+    'text/plain;version=0.0.4',
+    'image/png',
+    'application/*',
+    'application/openmetrics-text;q=0, */*',
+    'application/openmetrics-text;q=0',
+    'application/openmetrics-text;q=none',
+    'application/openmetrics-text;q=0.5, text/plain',
+    'application/openmetrics-text;q=0.5, text/*',
+    'application/openmetrics-text;q=0.5, */*',
+    'application/openmetrics-text;version=0.0.1',
+    'application/openmetrics-text;version=2.0.0',
+    ',;=,',
+  ]) {
+    assert.equal(await typeFor(accept), TEXT, accept);
+  }
+});
+
+test('both formats have the same series, in whatever order they are asked for', async (t) => {
+  const app = await spawnApp(t);
+  const asText = async () => (await fetch(app.metricsUrl)).text();
+  const first = await asText();
+  const openMetrics = await readOpenMetrics(app.metricsUrl);
+  const [text, openMetricsAgain] = await Promise.all([asText(), readOpenMetrics(app.metricsUrl)]);
+  const seriesOf = (text: string) => samplesOf(text).map(({ name }) => name);
+  for (const other of [first, text, openMetricsAgain]) {
+    assert.deepEqual(new Set(seriesOf(other)), new Set(seriesOf(openMetrics)));
+  }
+  for (const text of [first, await asText()]) {
+    assert.match(text, /^# TYPE django_http_requests_total counter$/m);
+    assert.doesNotMatch(text, / # \{|# EOF/, 'neither exemplars nor an end');
+  }
+  assert.match(openMetrics, /^# TYPE django_http_requests counter$/m);
+});
+
+test('a metric that cannot be read says nothing of its error, and is logged and reported', async (t) => {
+  const sink = await startEnvelopeSink(t);
+  const app = await spawnApp(t, { SENTRY_DSN: sink.dsn }, 'test/fixtures/failing-server.js');
+  for (const failure of ['error', 'rejection', 'frozen', 'getter']) {
+    await app.get(`/fail/metrics/${failure}`);
+    // Every scrape is logged; one event says that it began.
+    for (const accept of ['*/*', 'application/openmetrics-text']) {
+      const response = await fetch(app.metricsUrl, { headers: { accept } });
+      assert.equal(response.status, 500);
+      assert.match(response.headers.get('content-type') ?? '', /^text\/plain/);
+      assert.equal(await response.text(), 'The metrics cannot be read.\n');
+    }
+    await app.get('/fail/metrics/none');
+    assert.equal((await fetch(app.metricsUrl)).status, 200, 'and it comes back');
+  }
+  await app.stop();
+  const lines = app.log.filter(({ msg }) => msg === 'the metrics cannot be read');
+  assert.equal(lines.length, 8);
+  assert.match(JSON.stringify(lines[0]), /redis:\/\/user:secret@/);
+  assert.equal(sink.items('event').length, 4);
+});

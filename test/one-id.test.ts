@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
 import { eventIdOn } from './helpers/event-id.ts';
 import { eventually } from './helpers/eventually.ts';
+import { readOpenMetrics } from './helpers/open-metrics.ts';
 import { type LogLine, spawnApp } from './helpers/spawn-app.ts';
 
 const CALLER = { traceId: '4bf92f3577b34da6a3ce929d0e0e4736', spanId: '00f067aa0ba902b7' };
@@ -43,7 +44,7 @@ test('one id leads from the page to the log, the event, the metric and the trace
   assert.equal(event.contexts.trace.trace_id, traceId, 'the event');
   assert.equal(transaction.contexts.trace.trace_id, traceId, 'the trace');
 
-  const metrics = await (await fetch(app.metricsUrl)).text();
+  const metrics = await readOpenMetrics(app.metricsUrl);
   const exemplar =
     /http_request_duration_seconds_bucket\{.*endpoint="\/trigger-error\/".*\} 1 # \{(.*?)\}/.exec(
       metrics,
@@ -89,9 +90,7 @@ test('only requests that were traced or failed leave an exemplar', async (t) => 
   await app.get('/my-view?seconds=0');
   await app.get('/no/such/page');
   const exemplars = async () =>
-    (await (await fetch(app.metricsUrl)).text())
-      .split('\n')
-      .filter((line) => line.includes(' # {'));
+    (await readOpenMetrics(app.metricsUrl)).split('\n').filter((line) => line.includes(' # {'));
   assert.deepEqual(await exemplars(), []);
   await app.get('/trigger-error/');
   await eventually(async () => assert.equal((await exemplars()).length, 1));

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { readConfig } from '../src/config.ts';
+import { eventUrl } from '../src/guide/links.ts';
 import { readReadme } from './helpers/readme.ts';
 
 const english = readReadme('README.md');
@@ -25,6 +26,23 @@ test('both READMEs have the same links', () => {
 
 test('the READMEs list every setting, and none that does not exist', () => {
   assert.deepEqual(english.settings.sort(), Object.keys(readConfig({})).sort());
+});
+
+test('the application takes the links of every other tracker, and appends the id of an event', () => {
+  const rows = readFileSync('README.md', 'utf8').matchAll(
+    /^\| (.+) \| `(https:.+)` \| `(https:.+=)` \|$/gm,
+  );
+  const trackers = [...rows].map(([, tracker = '', ...links]) => {
+    const [SENTRY_URL = '', SENTRY_EVENT_URL = ''] = links.map((link) =>
+      link.replaceAll(/<\w+>/g, 'acme'),
+    );
+    const config = readConfig({ SENTRY_URL, SENTRY_EVENT_URL });
+    const { searchParams } = new URL(eventUrl(config, '0123456789abcdef0123456789abcdef'));
+    assert.equal(searchParams.get('query'), '01234567-89ab-cdef-0123-456789abcdef');
+    assert.ok(SENTRY_EVENT_URL.startsWith(SENTRY_URL));
+    return tracker;
+  });
+  assert.deepEqual(trackers, ['sentry.io', 'self-hosted Sentry', 'GlitchTip']);
 });
 
 /** Who runs what begins so. test/stack/8-readme.test.ts takes its commands from the README itself. */

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
 import { eventually } from './helpers/eventually.ts';
@@ -19,6 +21,38 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       sink.items('transaction').some(({ transaction }) => transaction === 'GET /my-view'),
       'the trace of the drained request arrived',
     );
+  });
+}
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test(`npm start ends with the application when npm gets ${signal}, as from a service manager`, async (t) => {
+    const npm = spawn('npm', ['start'], {
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: '0', METRICS_PORT: '0' },
+      // A group of its own, so that whatever is left of it can be ended.
+      detached: true,
+    });
+    t.after(() => {
+      try {
+        process.kill(-(npm.pid ?? 0), 'SIGKILL');
+      } catch {
+        // Nothing is left.
+      }
+    });
+    let output = '';
+    npm.stdout.on('data', (chunk) => {
+      output += chunk;
+    });
+    const url = await eventually(() => {
+      const [, url] = /Server listening at (http[^"]+)/.exec(output) ?? [];
+      assert.ok(url);
+      return url;
+    }, 60);
+    npm.kill(signal);
+    // Not the end of npm: what it started may outlive it.
+    await eventually(() => assert.rejects(fetch(url)), 30);
+    const [code] = npm.exitCode === null ? await once(npm, 'exit') : [npm.exitCode];
+    assert.equal(code, 0);
+    assert.match(output, /"msg":"stopping"/);
   });
 }
 

@@ -49,7 +49,7 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   setInfo(options);
   startTransport(app.log, options);
 
-  const metricsServer = buildMetricsServer();
+  const metricsServer = buildMetricsServer(app.log);
   app.addHook('onReady', async () => {
     const address = await metricsServer.listen(options.metrics ?? { port: 9464 });
     app.log.info(`Metrics at ${address}/metrics`);

@@ -22,14 +22,15 @@ export const endpointOf = (request: FastifyRequest) => request.routeOptions.url 
 
 /** A metric's labels for a request: bounded, whatever a client sends. */
 export function requestLabels(request: FastifyRequest) {
-  const method = METHODS.has(request.method) ? request.method : 'other';
-  return { method, endpoint: endpointOf(request) };
+  return { method: methodLabel(request.method), endpoint: endpointOf(request) };
 }
+
+const methodLabel = (method: string) => (METHODS.has(method) ? method : 'other');
 
 /** The labels that a new route's requests will have. Fastify adds a HEAD route to every GET route. */
 export function routeLabels({ method, url }: { method: string | string[]; url: string }) {
-  const methods = [method].flat().filter((method) => method !== 'HEAD' && METHODS.has(method));
-  return methods.map((method) => ({ method, endpoint: url }));
+  const methods = [method].flat().filter((method) => method !== 'HEAD');
+  return [...new Set(methods.map(methodLabel))].map((method) => ({ method, endpoint: url }));
 }
 
 /**

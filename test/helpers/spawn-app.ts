@@ -68,7 +68,7 @@ export async function spawnApp(
   };
 }
 
-/** The same command as "start" in package.json, without npm between the test and the process. */
+/** The same command as "start" in package.json, without npm and a shell around the process. */
 export function spawnServer(environment: Record<string, string>, server = 'dist/server.js') {
   const own = join(dirname(server), 'instrument.js');
   return spawn(

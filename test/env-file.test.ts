@@ -1,0 +1,48 @@
+/** What Compose makes of `.env`, and whether `.env.example` says so. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+
+const unlessCompose = {
+  skip:
+    spawnSync('docker', ['compose', 'version']).status !== 0 && 'docker compose is not installed',
+};
+
+/** The environment of the service in the stack, with these lines in `.env`. */
+function environmentOf(t: TestContext, service: string, lines: string) {
+  const folder = mkdtempSync(join(tmpdir(), 'env-file-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, '.env');
+  writeFileSync(file, lines);
+  const { stdout, stderr } = spawnSync(
+    'docker',
+    ['compose', '--env-file', file, 'config', '--format', 'json'],
+    { env: { PATH: process.env.PATH, HOME: process.env.HOME }, encoding: 'utf8' },
+  );
+  assert.notEqual(stdout, '', stderr);
+  const { environment } = JSON.parse(stdout).services[service];
+  // Compose writes "$$" for "$", so that its output can be its input.
+  return (name: string) => environment[name].replaceAll('$$', '$');
+}
+
+const PASSWORD = `p$a:s #s"w{o}r\\d%`;
+
+test('a password of any characters is taken as it is between single quotes', unlessCompose, (t) => {
+  const login = environmentOf(t, 'bugsink', `BUGSINK_LOGIN='me@example.com:${PASSWORD}'\n`);
+  assert.equal(login('CREATE_SUPERUSER'), `me@example.com:${PASSWORD}`);
+  const quoted = environmentOf(t, 'bugsink', `BUGSINK_LOGIN='me@example.com:it\\'s'\r\n`);
+  assert.equal(quoted('CREATE_SUPERUSER'), "me@example.com:it's", 'also in a file from Windows');
+});
+
+test('.env.example says what happens without them', unlessCompose, (t) => {
+  const [header = ''] = readFileSync('.env.example', 'utf8').split('\n\n');
+  const claims = [...header.matchAll(/^#\s+(\w+=.*?)\s{2,}(?:is|are) "(.*)"/gm)];
+  assert.equal(claims.length, 4);
+  for (const [, line = '', value = ''] of claims) {
+    const read = environmentOf(t, 'app', `${line.replace(/^\w+/, 'COOKIE_SECRET')}\n`);
+    assert.equal(read('COOKIE_SECRET'), value, line);
+  }
+});
