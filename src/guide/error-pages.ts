@@ -24,7 +24,10 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
       reply,
       'server-error.eta',
       { eventId, traceId: request.id },
-      { eventUrl: eventId && eventUrl(config, eventId), lastDelivery: app.deliveries.last },
+      {
+        eventUrl: eventId && eventUrl(config, eventId),
+        deliveries: await request.deliveries(),
+      },
     );
   });
 
