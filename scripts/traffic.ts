@@ -60,7 +60,7 @@ function report() {
 }
 
 console.log(
-  `${rate} visits per second to ${url}, ${errors * 100} % of them errors. Ctrl-C ends it.`,
+  `${rate} visits per second to ${url}, ${Number((errors * 100).toPrecision(6))} % of them errors. Ctrl-C ends it.`,
 );
 const visits = setInterval(visit, 1000 / rate);
 const reports = setInterval(report, 5000);
