@@ -89,11 +89,14 @@ test('what was signed for one cookie counts in no other', async (t) => {
   const [, visitor] = await cookieOf('/');
   assert.ok(event && visitor);
   const meet = (cookie: string) => app.get('/trigger-error/', { headers: { cookie } });
-  await meet(`visitor=${event}`);
+  const { port } = new URL(app.url);
+  await meet(`visitor-${port}=${event}`);
   // The name is part of what is signed: it must not be movable into the value either.
-  await meet(`visitor=${encodeURIComponent('event=')}${event}`);
-  await meet(`visitor=${visitor}`);
-  const guide = await (await app.get('/', { headers: { cookie: `event=${visitor}` } })).text();
+  await meet(`visitor-${port}=${encodeURIComponent('event=')}${event}`);
+  await meet(`visitor-${port}=${visitor}`);
+  const guide = await (
+    await app.get('/', { headers: { cookie: `event-${port}=${visitor}` } })
+  ).text();
   assert.ok(!guide.includes(decodeURIComponent(visitor).split('.')[0] as string));
   await app.stop();
 

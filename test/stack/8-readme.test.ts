@@ -43,6 +43,7 @@ const STATUS = command('docker compose ps');
 const LOG = command('docker compose logs app | grep');
 const SERVICE_LOG = command('docker compose logs <service>');
 const WHOLE_LOG = 'docker compose logs app';
+const LOGIN_LOG = 'docker compose logs bugsink-project';
 const METRICS = command('curl ');
 const CHMOD = command('chmod ');
 
@@ -51,7 +52,7 @@ after(() => run(`${DOWN} --volumes`));
 
 test('no command for the stack is left out here', () => {
   const known = [UP, DOWN, TRAFFIC, ERRORS, STOP_TRAFFIC, STATUS, LOG, SERVICE_LOG, WHOLE_LOG];
-  known.push(METRICS, CHMOD);
+  known.push(METRICS, CHMOD, LOGIN_LOG);
   for (const command of commands) {
     assert.ok(command.includes('npm') || known.includes(command), command);
   }
@@ -62,6 +63,7 @@ test('the stack starts, and its status and logs can be read', async () => {
   assert.match(await run(STATUS), /app.*\(healthy\)/);
   assert.match(await run(SERVICE_LOG.replace('<service>', 'bugsink')), /\w/);
   assert.match(await run(WHOLE_LOG), /Sentry is on/);
+  assert.match(await run(LOGIN_LOG), /is ready/);
 });
 
 test('a request is found by its trace id in the log and in the metrics', async () => {
