@@ -38,4 +38,15 @@ with immediate_atomic():
         project.sentry_key = key
         project.save(update_fields=["sentry_key"])
 
+# Bugsink makes its user at the first start only: afterwards BUGSINK_LOGIN changes nothing.
+email, _, password = os.environ["CREATE_SUPERUSER"].partition(":")
+user = get_user_model().objects.filter(username=email).first()
+if user is None or not user.check_password(password):
+    users = ", ".join(get_user_model().objects.values_list("username", flat=True))
+    print(
+        f"BUGSINK_LOGIN is not the login of this Bugsink. Its user is {users}, with the password of the first "
+        "start or the one that was set in Bugsink since. Change it there, under the user's name at the top; "
+        "or begin anew, without the events: docker compose down --volumes"
+    )
+
 print(f"Bugsink project {PROJECT_ID} is ready")

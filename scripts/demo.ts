@@ -79,6 +79,11 @@ async function stop(exitCode: number) {
 }
 process.on('SIGINT', () => stop(0));
 process.on('SIGTERM', () => stop(0));
+// npm starts this by a shell, which ends at npm's SIGTERM and passes it on to nobody.
+const parent = process.ppid;
+setInterval(() => {
+  if (process.ppid !== parent) stop(0);
+}, 1000);
 
 const prometheus = installed('prometheus');
 const jaeger = installed('jaeger');
@@ -138,6 +143,8 @@ start(
   // The command behind `npm start`, without npm and a shell around it.
   ['local', 'run', '--port', String(PORTS.sentry), '--', ...startCommand],
   {
+    // Two lines of the log for each request would drown what Sentry has to say.
+    LOG_LEVEL: process.env.LOG_LEVEL || 'warn',
     PORT: String(PORTS.app),
     METRICS_PORT: String(PORTS.metrics),
     // `sentry local` takes events for any key and project.

@@ -110,7 +110,7 @@ const settings = {
   }),
   ERRORS_PER_SECOND: number(INTEGER, [1, 1_000_000], {
     default: 50,
-    takes: 'how many errors a client may trigger in a second, 1 to 1000000',
+    takes: 'a number of errors that one client may trigger in a second, 1 to 1000000',
   }),
   LOG_LEVEL: text((text) => LOG_LEVELS.includes(text), {
     default: 'info',

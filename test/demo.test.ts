@@ -63,6 +63,8 @@ test('npm run demo shows the error and its trace in the terminal, asks nobody el
     });
   }
 
+  assert.doesNotMatch(output, /incoming request/, 'the log does not drown what happened');
+
   const exit = once(demo, 'exit');
   demo.kill('SIGINT');
   const [code] = await exit;
@@ -71,4 +73,27 @@ test('npm run demo shows the error and its trace in the terminal, asks nobody el
   const hosts = new Set(readFileSync(lookups, 'utf8').trim().split('\n'));
   for (const own of ['localhost', '127.0.0.1']) hosts.delete(own);
   assert.deepEqual([...hosts], [], 'it works without a network');
+});
+
+test('npm run demo ends when npm is told to', async (t) => {
+  const port = await freePort();
+  // It is built already: without "predemo".
+  const npm = spawn('npm', ['run', 'demo', '--ignore-scripts'], {
+    env: {
+      ...process.env,
+      PORT: port,
+      METRICS_PORT: await freePort(),
+      SENTRY_LOCAL_PORT: await freePort(),
+      PROMETHEUS_PORT: await freePort(),
+      ALERTMANAGER_PORT: await freePort(),
+      JAEGER_PORT: await freePort(),
+      OTLP_PORT: await freePort(),
+      JAEGER_HEALTH_PORT: await freePort(),
+    },
+    stdio: 'ignore',
+  });
+  t.after(() => npm.kill('SIGKILL'));
+  await eventually(async () => assert.ok((await fetch(`http://localhost:${port}/readyz`)).ok), 60);
+  npm.kill('SIGTERM');
+  await eventually(() => assert.rejects(fetch(`http://localhost:${port}/readyz`)), 30);
 });

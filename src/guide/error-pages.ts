@@ -12,9 +12,18 @@ import { rememberEvent } from './visitor.ts';
  * ids to report, and never the error itself: its message and stack are for the log and for Sentry.
  */
 async function errorPages(app: FastifyInstance, { config }: { config: Config }) {
+  /** The methods of every page, by its path. */
+  const methods = new Map<string, string[]>();
+  app.addHook('onRoute', ({ method, url }) => {
+    methods.set(pathOf(url), [...(methods.get(pathOf(url)) ?? []), method].flat());
+  });
   app.setErrorHandler<FastifyError>(async (error, request, reply) => {
     const statusCode = statusCodeOf(error);
     reply.code(statusCode);
+    // What is wrong with a body does not matter where nobody reads it.
+    if (request.is404 && error.code?.startsWith('FST_ERR_CTP')) {
+      return refuse(request, reply, methods.get(pathOf(request.url)));
+    }
     if (statusCode < 500) return answer(reply, 'client-error.eta', { message: messageOf(error) });
 
     const eventId = await eventIdOf(reply);
@@ -24,20 +33,16 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
       reply,
       'server-error.eta',
       { eventId, traceId: request.id },
-      { eventUrl: eventId && eventUrl(config, eventId), lastDelivery: app.deliveries.last },
+      {
+        eventUrl: eventId && eventUrl(config, eventId),
+        deliveries: await request.deliveries(),
+      },
     );
   });
 
-  /** The methods of every page, by its path. */
-  const methods = new Map<string, string[]>();
-  app.addHook('onRoute', ({ method, url }) => {
-    methods.set(pathOf(url), [...(methods.get(pathOf(url)) ?? []), method].flat());
-  });
-  // Before a body is read, which may be wrong in more ways than the address.
-  app.addHook('preParsing', (request, reply, _payload, done) => {
-    if (request.is404) refuse(request, reply, methods.get(pathOf(request.url)));
-    else done();
-  });
+  app.setNotFoundHandler((request, reply) =>
+    refuse(request, reply, methods.get(pathOf(request.url))),
+  );
 }
 
 /** What a client error says; nothing if it refuses to. */

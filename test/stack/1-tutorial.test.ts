@@ -29,7 +29,7 @@ test('every service is running and healthy', async () => {
   assert.deepEqual(
     services.map(({ Service }) => Service).sort(),
     SERVICES.toSorted(),
-    'end the traffic, or the counts below are not exact: docker compose --profile traffic stop traffic',
+    'end the traffic, or the counts below are not exact: docker compose stop traffic',
   );
   for (const { Service, Health } of services) assert.equal(Health, 'healthy', Service);
 });

@@ -7,8 +7,13 @@ import { queryValue, targets } from './helpers/services.ts';
 
 const REPLICAS = 3;
 
-const stack = await startOwnStack({ name: 'scale', replicas: REPLICAS });
-const { prometheus } = stack.urls;
+const stack = await startOwnStack({
+  name: 'scale',
+  files: ['deploy/haproxy/docker-compose.yml'],
+  replicas: REPLICAS,
+  entrance: 'haproxy',
+});
+const { app, prometheus } = stack.urls;
 
 test('Prometheus finds every replica', async () => {
   await eventually(async () => {
@@ -26,13 +31,7 @@ test('visits to all replicas add up, and so do their active users', async () => 
     return (await queryValue(prometheus, visits('sum'))) ?? 0;
   }, 30);
 
-  const open: Promise<Response>[] = [];
-  for (let replica = 1; replica <= REPLICAS; replica++) {
-    const address = await stack.compose('port', '--index', String(replica), 'app', '8000');
-    for (let visit = 0; visit < replica; visit++) {
-      open.push(fetch(`http://${address}/my-view?seconds=10`));
-    }
-  }
+  const open = Array.from({ length: 2 * REPLICAS }, () => fetch(`${app}/my-view?seconds=10`));
   const activeUsers = () => queryValue(prometheus, 'sum(django_active_users)');
   await eventually(async () => assert.equal(await activeUsers(), open.length), 10);
   for (const { status } of await Promise.all(open)) assert.equal(status, 200);
@@ -43,14 +42,28 @@ test('visits to all replicas add up, and so do their active users', async () => 
   );
 });
 
-test('the traffic service visits the application', async () => {
-  const errors = 'sum(django_http_requests_total{endpoint="unmatched"})';
-  const before = (await queryValue(prometheus, errors)) ?? 0;
-  await stack.compose('up', '--detach', '--wait', '--no-deps', '--no-recreate', 'traffic');
-  await eventually(
-    async () => assert.ok(((await queryValue(prometheus, errors)) ?? 0) > before, 'new visits'),
-    60,
-  );
+test('the traffic comes through HAProxy, to all replicas', async () => {
+  const numberOf = async (expression: string) => (await queryValue(prometheus, expression)) ?? 0;
+  const arrived = () => numberOf('sum(django_http_requests_total{endpoint="/my-view"})');
+  const passed = () => numberOf('sum(haproxy_frontend_http_requests_total{proxy="pages"})');
+  const before = { arrived: await arrived(), passed: await passed() };
+  await stack.compose('up', '--detach', '--wait', '--no-deps', '--scale', 'traffic=1', 'traffic');
+  await eventually(async () => {
+    const visits = (await arrived()) - before.arrived;
+    assert.ok(visits > 30, 'new visits');
+    assert.ok((await passed()) - before.passed >= visits, 'and none past HAProxy');
+  }, 60);
+});
+
+test('the guide names the replica whose numbers it shows', async () => {
+  const names = new Set<string | undefined>();
+  await eventually(async () => {
+    const html = await (await fetch(app)).text();
+    names.add(/<p class="note">[^<]*<code>([0-9a-f]{12})<\/code>/.exec(html)?.[1]);
+    assert.equal(names.size, REPLICAS);
+  }, 30);
+  const ids = (await stack.compose('ps', '--quiet', 'app')).split('\n');
+  assert.deepEqual([...names].sort(), ids.map((id) => id.slice(0, 12)).sort());
 });
 
 test('docker compose down --volumes leaves no container, volume or network', async () => {
@@ -61,6 +74,7 @@ test('docker compose down --volumes leaves no container, volume or network', asy
     networks: await docker(['network', 'ls', '--quiet', '--filter', label]),
   });
   for (const [kind, names] of Object.entries(await remaining())) assert.ok(names, `no ${kind} yet`);
+  // The traffic is still running.
   await stack.compose('down', '--volumes');
   assert.deepEqual(await remaining(), { containers: '', volumes: '', networks: '' });
 });

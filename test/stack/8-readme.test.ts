@@ -13,7 +13,7 @@ import { portSettings } from './helpers/compose.ts';
 const { commands } = readReadme('README.md');
 const environment: Record<string, string> = {
   COMPOSE_PROJECT_NAME: 'monitoring-test-readme',
-  ...(await portSettings(1)),
+  ...(await portSettings()),
 };
 
 /** Runs a command in a shell as a reader would, and resolves to what it printed. */
@@ -35,14 +35,15 @@ function command(start: string): string {
 }
 
 const UP = command('docker compose up');
-const DOWN = command('docker compose --profile traffic down');
-const TRAFFIC = command('docker compose --profile traffic up');
+const DOWN = command('docker compose down');
+const TRAFFIC = command('docker compose up -d --scale');
 const ERRORS = command('TRAFFIC_ERRORS=');
-const STOP_TRAFFIC = command('docker compose --profile traffic stop');
+const STOP_TRAFFIC = command('docker compose stop traffic');
 const STATUS = command('docker compose ps');
 const LOG = command('docker compose logs app | grep');
 const SERVICE_LOG = command('docker compose logs <service>');
 const WHOLE_LOG = 'docker compose logs app';
+const LOGIN_LOG = 'docker compose logs bugsink-project';
 const METRICS = command('curl ');
 const CHMOD = command('chmod ');
 
@@ -51,7 +52,7 @@ after(() => run(`${DOWN} --volumes`));
 
 test('no command for the stack is left out here', () => {
   const known = [UP, DOWN, TRAFFIC, ERRORS, STOP_TRAFFIC, STATUS, LOG, SERVICE_LOG, WHOLE_LOG];
-  known.push(METRICS, CHMOD);
+  known.push(METRICS, CHMOD, LOGIN_LOG);
   for (const command of commands) {
     assert.ok(command.includes('npm') || known.includes(command), command);
   }
@@ -62,6 +63,7 @@ test('the stack starts, and its status and logs can be read', async () => {
   assert.match(await run(STATUS), /app.*\(healthy\)/);
   assert.match(await run(SERVICE_LOG.replace('<service>', 'bugsink')), /\w/);
   assert.match(await run(WHOLE_LOG), /Sentry is on/);
+  assert.match(await run(LOGIN_LOG), /is ready/);
 });
 
 test('a request is found by its trace id in the log and in the metrics', async () => {
@@ -79,13 +81,29 @@ test('a request is found by its trace id in the log and in the metrics', async (
 
 test('traffic comes, half of it as errors, and goes', async () => {
   await run(TRAFFIC);
-  const traffic = () => run('docker compose --profile traffic logs --no-log-prefix traffic');
+  const traffic = () => run('docker compose logs --no-log-prefix traffic');
   await eventually(async () => assert.match(await traffic(), /200: \d+/), 30);
   await run(ERRORS);
   await eventually(async () => assert.match(await traffic(), /50 % of them errors/), 30);
   await run(STOP_TRAFFIC);
-  const running = await run("docker compose --profile traffic ps --format '{{.Service}}'");
+  const running = await run("docker compose ps --format '{{.Service}}'");
   assert.doesNotMatch(running, /traffic/);
+});
+
+test('traffic comes again after it was stopped, and the stack with it', async () => {
+  await run(DOWN);
+  await run(UP);
+  await run(TRAFFIC);
+  await eventually(async () => {
+    assert.match(await run('docker compose logs --no-log-prefix traffic'), /200: \d+/);
+  }, 30);
+});
+
+test('what stops the stack stops the traffic, and leaves no container or network', async () => {
+  await run(DOWN);
+  const label = `label=com.docker.compose.project=${environment.COMPOSE_PROJECT_NAME}`;
+  assert.equal(await run(`docker ps --all --quiet --filter ${label}`), '');
+  assert.equal(await run(`docker network ls --quiet --filter ${label}`), '');
 });
 
 test('files that nobody else could read can be read after the command for it', async (t) => {

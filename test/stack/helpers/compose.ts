@@ -60,7 +60,7 @@ export async function startStack(): Promise<Stack> {
  *
  * @param name what the project's name ends in
  * @param files Compose files that change the stack
- * @param replicas how many replicas of the application
+ * @param replicas how many replicas of the application; several need a proxy among the files
  * @param entrance the service that answers for the application, where it is not reached itself
  * @param services what is started; all of them, if it is left out. Only these have addresses
  */
@@ -82,11 +82,12 @@ export async function startOwnStack({
     COMPOSE_PROJECT_NAME: projectName,
     COMPOSE_FILE: ['docker-compose.yml', ...files].join(':'),
     COMPOSE_PATH_SEPARATOR: ':',
-    ...(await portSettings(entrance === 'app' ? replicas : 1)),
+    ...(await portSettings()),
+    APP_REPLICAS: String(replicas),
   };
   // Whoever runs the tests may have settings in .env that the tests do not expect.
   const compose: Stack['compose'] = (...args) =>
-    docker(['compose', '--env-file', '/dev/null', '--profile', '*', ...args], environment);
+    docker(['compose', '--env-file', '/dev/null', ...args], environment);
 
   const remove = () => compose('down', '--volumes', '--timeout', '5');
   // An interrupted run may have left one behind.
@@ -94,9 +95,8 @@ export async function startOwnStack({
   after(remove);
   console.log(`docker compose up: a stack for this file alone, ${projectName}`);
   const hasApp = services.includes('app');
-  const scale = hasApp ? ['--scale', `app=${replicas}`] : [];
   const started = new Set([...services, ...(hasApp ? ['bugsink-project', entrance] : [])]);
-  await compose('up', '--detach', '--build', '--wait', ...scale, ...started);
+  await compose('up', '--detach', '--build', '--wait', ...started);
   return { urls: await urlsOf(compose, entrance, services), compose, projectName };
 }
 
@@ -113,19 +113,19 @@ async function urlsOf(
 }
 
 /** Free ports for a stack, as settings of the Compose file. */
-export async function portSettings(replicas: number): Promise<Record<string, string>> {
-  const single = ['BUGSINK', 'PROMETHEUS', 'ALERTMANAGER', 'JAEGER', 'GRAFANA', 'MAILDEV'];
-  let next = await freePorts(single.length + 2 * replicas);
-  const take = (count: number) => {
-    const first = next;
-    next += count;
-    return count === 1 ? `${first}` : `${first}-${next - 1}`;
-  };
-  return {
-    APP_PORT: take(replicas),
-    APP_METRICS_PORT: take(replicas),
-    ...Object.fromEntries(single.map((name) => [`${name}_PORT`, take(1)])),
-  };
+export async function portSettings(): Promise<Record<string, string>> {
+  const names = [
+    'APP',
+    'APP_METRICS',
+    'BUGSINK',
+    'PROMETHEUS',
+    'ALERTMANAGER',
+    'JAEGER',
+    'GRAFANA',
+    'MAILDEV',
+  ];
+  const first = await freePorts(names.length);
+  return Object.fromEntries(names.map((name, index) => [`${name}_PORT`, String(first + index)]));
 }
 
 /**
