@@ -40,6 +40,7 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
     maxWaitingMegabytes: config.SENTRY_MAX_WAITING_MEGABYTES,
     spoolDirectory: config.SENTRY_SPOOL_DIRECTORY,
     flushTimeout: stopBudget.flush,
+    saveTimeout: stopBudget.spool,
     userId: (request) => request.visitorId,
     version,
     trackerUrl: config.SENTRY_URL,
