@@ -34,6 +34,7 @@ import {
   VariableSort,
 } from '@grafana/grafana-foundation-sdk/dashboard';
 import {
+  CellValuesBuilder,
   PanelBuilder as HeatmapBuilder,
   HeatmapColorMode,
   HeatmapColorOptionsBuilder,
@@ -94,6 +95,7 @@ export function buildDashboard(): Dashboard {
 
     .withRow(new RowBuilder('Duration'))
     .withPanel(responseTime())
+    .withPanel(failedResponseTime())
     .withPanel(responseTimeByEndpoint())
     .withPanel(responseTimeDistribution())
 
@@ -286,44 +288,67 @@ function errorRateByEndpoint() {
 }
 
 function lostEvents() {
-  return timeSeries('Events and traces that did not reach the tracker')
+  return timeSeries('Events and traces that did not arrive')
     .description(
-      'Why the tracker did not get what the application sent. EventsLost fires when events are lost.',
+      'Why the tracker did not get events and transactions, or Jaeger spans, that the application sent. EventsLost fires when events are lost.',
     )
     .unit(units.Short)
     .span(8)
     .links([trackerLink()])
-    .withTarget(
+    .targets([
       query(
         `sum by (category, reason) (increase(sentry_events_lost_total{${SELECTED}}[$__rate_interval]))`,
         '{{category}}: {{reason}}',
-      ),
-    );
+      ).refId('A'),
+      query(
+        `sum by (reason) (increase(otlp_spans_lost_total{${SELECTED}}[$__rate_interval]))`,
+        'span: {{reason}}',
+      ).refId('B'),
+    ]);
 }
 
 function responseTime() {
-  const quantile = (q: number) =>
-    `histogram_quantile(${q}, sum by (le) (rate(http_request_duration_seconds_bucket{${USER_REQUESTS}}[$__rate_interval])))`;
+  // Without the failed ones: here no point has an event, and there each has one. Grafana gives every
+  // point of a panel all links, and one to no event would lead nowhere.
+  const quantile = (q: number) => responseTimeQuantile(q, 'status_code!~"5.."');
 
   return withThreshold(timeSeries('Response time'), alertThreshold('HighLatency'))
     .description(
-      'Half of the requests are faster than p50, 95 % faster than p95. HighLatency fires when p95 is above the line over 5 minutes. A point is one request; its link leads to an event if the request failed. Without requests there is no line.',
+      'Of the requests without a 5xx status: half are faster than p50, 95 % faster than p95. A point is one traced request; its link leads to the trace. HighLatency fires when p95 of all requests is above the line over 5 minutes. Without requests there is no graph.',
     )
     .unit(units.Seconds)
-    .span(12)
+    .span(8)
     .targets([
-      query(quantile(0.5), 'p50').refId('A'),
+      // The points are the same for all three. Grafana asks for them once, with the first.
+      query(quantile(0.5), 'p50').refId('A').exemplar(true),
       query(quantile(0.95), 'p95').refId('B'),
-      // The exemplars are the same for all three: asked for once.
-      query(quantile(0.99), 'p99').refId('C').exemplar(true),
+      query(quantile(0.99), 'p99').refId('C'),
     ]);
+}
+
+function failedResponseTime() {
+  return (
+    withThreshold(timeSeries('Response time of failed requests'), alertThreshold('HighLatency'))
+      .description(
+        'Of the requests with a 5xx status: 95 % are faster than the line. A point is one of them; its links lead to the event and, if it was traced, to the trace. Without failed requests there is no graph.',
+      )
+      .unit(units.Seconds)
+      .span(8)
+      .links([trackerLink()])
+      // On a panel of their own, or Grafana would leave the fast ones out beside slow good ones.
+      .withTarget(query(responseTimeQuantile(0.95, 'status_code=~"5.."'), 'p95').exemplar(true))
+  );
+}
+
+function responseTimeQuantile(q: number, matcher: string) {
+  return `histogram_quantile(${q}, sum by (le) (rate(http_request_duration_seconds_bucket{${USER_REQUESTS}, ${matcher}}[$__rate_interval])))`;
 }
 
 function responseTimeByEndpoint() {
   return withThreshold(timeSeries('Response time by endpoint (p95)'), alertThreshold('HighLatency'))
     .description('Which endpoint is slow: 95 % of its requests are faster than its line.')
     .unit(units.Seconds)
-    .span(12)
+    .span(8)
     .withTarget(
       query(
         `histogram_quantile(0.95, sum by (endpoint, le) (rate(http_request_duration_seconds_bucket{${USER_REQUESTS}}[$__rate_interval])))`,
@@ -350,6 +375,7 @@ function responseTimeDistribution() {
         .exponent(0.5)
         .steps(64),
     )
+    .cellValues(new CellValuesBuilder().unit(units.RequestsPerSecond))
     .yAxis(new YAxisConfigBuilder().unit(units.Seconds))
     .withTarget(
       query(

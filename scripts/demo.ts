@@ -1,7 +1,7 @@
 /**
  * The tutorial without Docker: the application under `sentry local run`, which prints every error
- * and trace to the terminal, and Prometheus and Alertmanager where they are installed. Ctrl-C ends
- * all of it.
+ * and trace to the terminal, and Prometheus, Alertmanager and Jaeger where they are installed. Ctrl-C
+ * ends all of it.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,6 +16,9 @@ const PORTS = {
   sentry: Number(process.env.SENTRY_LOCAL_PORT || 8969),
   prometheus: Number(process.env.PROMETHEUS_PORT || 9090),
   alertmanager: Number(process.env.ALERTMANAGER_PORT || 9093),
+  jaeger: Number(process.env.JAEGER_PORT || 16686),
+  otlp: Number(process.env.OTLP_PORT || 4318),
+  jaegerHealth: Number(process.env.JAEGER_HEALTH_PORT || 13133),
 };
 const url = (port: number, host = 'localhost') => `http://${host}:${port}`;
 
@@ -77,6 +80,7 @@ process.on('SIGINT', () => stop(0));
 process.on('SIGTERM', () => stop(0));
 
 const prometheus = installed('prometheus');
+const jaeger = installed('jaeger');
 const alertmanager = installed('alertmanager', 'prometheus-alertmanager');
 
 if (alertmanager) {
@@ -108,6 +112,22 @@ if (prometheus) {
     'ignore',
   );
 }
+if (jaeger) {
+  writeFileSync(join(folder, 'ui.json'), '{}');
+  start(
+    jaeger,
+    ['--config', resolve('jaeger/config.yaml')],
+    {
+      JAEGER_OTLP_PORT: String(PORTS.otlp),
+      JAEGER_QUERY_PORT: String(PORTS.jaeger),
+      JAEGER_HEALTH_PORT: String(PORTS.jaegerHealth),
+      JAEGER_UI_CONFIG: join(folder, 'ui.json'),
+      // Or it traces itself, and takes long to stop.
+      OTEL_TRACES_SAMPLER: 'always_off',
+    },
+    'ignore',
+  );
+}
 const startCommand: string[] = JSON.parse(readFileSync('package.json', 'utf8')).scripts.start.split(
   ' ',
 );
@@ -124,6 +144,10 @@ start(
     METRICS_URL: `${url(PORTS.metrics)}/metrics`,
     ...(prometheus && { PROMETHEUS_URL: url(PORTS.prometheus) }),
     ...(alertmanager && { ALERTMANAGER_URL: url(PORTS.alertmanager) }),
+    ...(jaeger && {
+      JAEGER_URL: url(PORTS.jaeger),
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${url(PORTS.otlp, '127.0.0.1')}/v1/traces`,
+    }),
   },
   'inherit',
 );
@@ -156,6 +180,7 @@ console.log(`
   The metrics    ${url(PORTS.metrics)}/metrics
   Prometheus     ${prometheus ? url(PORTS.prometheus) : missing('prometheus')}
   Alertmanager   ${alertmanager ? url(PORTS.alertmanager) : missing('alertmanager')}
+  Jaeger         ${jaeger ? url(PORTS.jaeger) : missing('jaeger')}
   Grafana, the tracker's pages and the mailbox are in the stack: docker compose up
 
   Ctrl-C ends all of it.

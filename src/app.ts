@@ -24,6 +24,8 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
     connectionTimeout: 20_000,
     http: { headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
     bodyLimit: 16 * 1024,
+    // Or else what is not finite, as "1e400", passes every bound: it would not count as a number.
+    ajv: { customOptions: { strictNumbers: false } },
     // An address that cannot be decoded is refused before any hook, by an answer of Fastify's own
     // that says who made it.
     frameworkErrors: (_error, _request, reply) => {
@@ -41,7 +43,9 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
     spoolDirectory: config.SENTRY_SPOOL_DIRECTORY,
     flushTimeout: stopBudget.flush,
     saveTimeout: stopBudget.spool,
-    userId: (request) => request.visitorId,
+    otlpEndpoint: config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+    serviceName: config.OTEL_SERVICE_NAME,
+    sendTransactions: config.SENTRY_SEND_TRANSACTIONS,
     version,
     trackerUrl: config.SENTRY_URL,
   });

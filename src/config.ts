@@ -1,132 +1,187 @@
 import { readFileSync } from 'node:fs';
-import { envSchema } from 'env-schema';
 
 const packageJson = JSON.parse(
   readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
-) as { name: string; version: string };
+) as { name?: string; version?: string };
 
-export const version = packageJson.version;
+export const version = packageJson.version ?? '';
 
-interface Setting {
-  type: 'string' | 'number' | 'integer';
-  default: unknown;
-  description: string;
+interface Setting<Value> {
+  default: Value;
+  /** Completes the sentence "<NAME> takes ..."; `.env.example` explains each for an operator. */
+  takes: string;
+  /** Reads what the variable holds; undefined is what it does not take. */
+  read: (text: string) => Value | undefined;
   /** Not to be repeated in messages. */
-  writeOnly?: boolean;
-  [keyword: string]: unknown;
+  isSecret?: boolean;
 }
 
-const port = {
-  type: 'integer',
-  minimum: 0,
-  maximum: 65535,
-  description: 'a TCP port, 0 to 65535',
-} as const;
-const link = {
-  type: 'string',
-  pattern: '^(https?://\\S+)?$',
-  default: '',
-  description: 'an http:// or https:// address, or nothing for no link',
-} as const;
+function text(
+  isRight: (text: string) => boolean,
+  setting: Omit<Setting<string>, 'read'>,
+): Setting<string> {
+  return { ...setting, read: (text) => (isRight(text) ? text : undefined) };
+}
 
-/**
- * One JSON schema for every setting, by the name of its environment variable. The descriptions
- * complete the sentence "<NAME> takes ..."; `.env.example` explains each for an operator.
- */
+/** Digits, and nothing else that JavaScript takes for a number: "", " ", "0x1F", "1e400", "Infinity". */
+function number(
+  form: RegExp,
+  [minimum, maximum]: [number, number],
+  setting: Omit<Setting<number>, 'read'>,
+): Setting<number> {
+  const read = (text: string) => {
+    const value = form.test(text) ? Number(text) : Number.NaN;
+    return value >= minimum && value <= maximum ? value : undefined;
+  };
+  return { ...setting, read };
+}
+const INTEGER = /^\d+$/;
+const DECIMAL = /^\d*\.?\d+$/;
+
+const port = (value: number) =>
+  number(INTEGER, [0, 65_535], { default: value, takes: 'a TCP port, 0 to 65535' });
+
+const link = text((text) => text === '' || (/^https?:\/\/\S+$/.test(text) && URL.canParse(text)), {
+  default: '',
+  takes: 'an http:// or https:// address, or nothing for no link',
+});
+
+/** Whether a client can send every name as its Host: in small letters, without a port, in ASCII. */
+function areHosts(text: string): boolean {
+  if (text === '*') return true;
+  return text
+    .toLowerCase()
+    .split(',')
+    .every((name) => {
+      if (!/^(\[[\da-f:.]+\]|[\w-]+(\.[\w-]+)*)$/.test(name)) return false;
+      // As a browser writes it: "127.1" comes as "127.0.0.1", and "[0::1]" as "[::1]".
+      return URL.canParse(`http://${name}`) && new URL(`http://${name}`).hostname === name;
+    });
+}
+
+/** Whether the SDK takes it, which says nothing of a DSN that it does not take. */
+function isDsn(text: string): boolean {
+  // The form with a secret behind the key is Sentry's old one.
+  const form =
+    /^https?:\/\/\w+(:\w*)?@(\[[\da-f:.]+\]|[\w.-]+)(:0*[1-9]\d*)?\/([^\s?#\\]+\/)?\d+$/i;
+  return text === '' || (form.test(text) && /^https?:/.test(text) && URL.canParse(text));
+}
+
+/** Whether Sentry keeps it as the name of a release or an environment: it drops others silently. */
+function isSentryName(text: string, maximum: number, reserved: RegExp): boolean {
+  const length = Buffer.byteLength(text);
+  const hasOddCharacter = /[\s/\\\p{Control}]/u.test(text);
+  return length > 0 && length <= maximum && !hasOddCharacter && !reserved.test(text);
+}
+const isRelease = (text: string) => isSentryName(text, 200, /^(\.|\.\.|latest)$/i);
+const isEnvironment = (text: string) => isSentryName(text, 64, /^(\.|\.\.|none)$/i);
+
+/** The release of a package: "acme-shop@1.0.0" for version 1.0.0 of "@acme/shop". */
+export function releaseOf({ name = '', version = '' }: { name?: string; version?: string }) {
+  const parts = [name.replace(/^@/, ''), version].filter((part) => part !== '');
+  const release = parts
+    .join('@')
+    .replaceAll(/[^\w.+@-]/g, '-')
+    .slice(0, 200);
+  return isRelease(release) ? release : 'unknown';
+}
+
+/** Whether spans can be sent there. fetch() takes no address with a password in it. */
+function isEndpoint(text: string): boolean {
+  if (text === '') return true;
+  if (!/^https?:\/\/\S+$/.test(text) || !URL.canParse(text)) return false;
+  const { username, password } = new URL(text);
+  return username === '' && password === '';
+}
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
+
+/** Every setting, by the name of its environment variable. */
 const settings = {
-  PORT: { ...port, default: 8000 },
+  PORT: port(8000),
   // Only this machine can connect unless the operator says otherwise; the container image does.
-  HOST: { type: 'string', minLength: 1, default: '127.0.0.1', description: 'an address to bind' },
-  METRICS_PORT: { ...port, default: 9464 },
-  ALLOWED_HOSTS: {
-    type: 'string',
-    pattern: '^[^\\s,]+(,[^\\s,]+)*$',
+  HOST: text((text) => text !== '', { default: '127.0.0.1', takes: 'an address to bind' }),
+  METRICS_PORT: port(9464),
+  ALLOWED_HOSTS: text(areHosts, {
     default: 'localhost,127.0.0.1,[::1]',
-    description: 'host names without ports, separated by commas, or * for any',
-  },
-  ERRORS_PER_SECOND: {
-    type: 'integer',
-    minimum: 1,
-    maximum: 1_000_000,
+    takes:
+      'host names as browsers send them, without schemes, ports, wildcards and dots at the end, ' +
+      'separated by commas (shop.example.com,[::1]), or * alone for any',
+  }),
+  ERRORS_PER_SECOND: number(INTEGER, [1, 1_000_000], {
     default: 50,
-    description: 'how many errors a client may trigger in a second, 1 to 1000000',
-  },
-  LOG_LEVEL: {
-    type: 'string',
-    enum: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    takes: 'how many errors a client may trigger in a second, 1 to 1000000',
+  }),
+  LOG_LEVEL: text((text) => LOG_LEVELS.includes(text), {
     default: 'info',
-    description: 'one of fatal, error, warn, info, debug, trace, silent',
-  },
-  COOKIE_SECRET: {
-    type: 'string',
-    writeOnly: true,
-    pattern: '^(.{32,})?$',
+    takes: `one of ${LOG_LEVELS.join(', ')}`,
+  }),
+  COOKIE_SECRET: text((text) => /^(.{32,})?$/.test(text), {
     default: '',
-    description: 'at least 32 characters, or nothing for a new secret at every start',
-  },
-  SENTRY_DSN: {
-    type: 'string',
-    // The form with a secret behind the key is Sentry's old one.
-    pattern: '^(https?://\\w+(:\\w+)?@[\\w.-]+(:\\d+)?/(\\S+/)?\\d+)?$',
+    takes: 'at least 32 characters, or nothing for a new secret at every start',
+    isSecret: true,
+  }),
+  SENTRY_DSN: text(isDsn, {
     default: '',
-    description: 'a DSN such as https://KEY@HOST/PROJECT_ID, or nothing to turn Sentry off',
-  },
-  SENTRY_ENVIRONMENT: {
-    type: 'string',
-    // Sentry's own rule for the names of environments.
-    pattern: '^[^\\s/]{1,64}$',
+    takes: 'a DSN such as https://KEY@HOST/PROJECT_ID, or nothing to turn Sentry off',
+  }),
+  SENTRY_ENVIRONMENT: text(isEnvironment, {
     default: 'development',
-    description: 'a name of at most 64 characters without spaces or slashes',
-  },
-  SENTRY_RELEASE: {
-    type: 'string',
-    pattern: '^[^\\s/\\\\]{1,200}$',
-    default: `${packageJson.name}@${version}`,
-    description: 'a name of at most 200 characters without spaces or slashes',
-  },
-  SENTRY_TRACES_SAMPLE_RATE: {
-    type: 'number',
-    minimum: 0,
-    maximum: 1,
+    takes:
+      'a name of at most 64 bytes without spaces, slashes, backslashes and control characters, ' +
+      'other than ".", ".." and "none"',
+  }),
+  SENTRY_RELEASE: text(isRelease, {
+    default: releaseOf(packageJson),
+    takes:
+      'a name of at most 200 bytes without spaces, slashes, backslashes and control characters, ' +
+      'other than ".", ".." and "latest"',
+  }),
+  SENTRY_TRACES_SAMPLE_RATE: number(DECIMAL, [0, 1], {
     default: 1,
-    description: 'the share of requests to trace, 0 to 1',
-  },
+    takes: 'the share of requests to trace, 0 to 1',
+  }),
   // More than a few visitors make, and all that a flood of requests can cost.
-  SENTRY_MAX_TRACES_PER_SECOND: {
-    type: 'number',
-    minimum: 1,
-    maximum: 1_000_000,
+  SENTRY_MAX_TRACES_PER_SECOND: number(DECIMAL, [1, 1_000_000], {
     default: 10,
-    description: 'a number of traces, 1 to 1000000',
-  },
-  SENTRY_MAX_WAITING_MEGABYTES: {
-    type: 'number',
-    minimum: 0.1,
-    maximum: 1000,
+    takes: 'a number of traces, 1 to 1000000',
+  }),
+  SENTRY_MAX_WAITING_MEGABYTES: number(DECIMAL, [0.1, 1_000], {
     default: 32,
-    description: 'how many megabytes may wait for the tracker, 0.1 to 1000',
-  },
-  SENTRY_SPOOL_DIRECTORY: {
-    type: 'string',
+    takes: 'how many megabytes may wait for the tracker, 0.1 to 1000',
+  }),
+  SENTRY_SPOOL_DIRECTORY: text(() => true, {
     default: '',
-    description: 'a folder that can be written to, or nothing to keep events in memory only',
+    takes: 'a folder that can be written to, or nothing to keep events in memory only',
+  }),
+  SENTRY_SEND_TRANSACTIONS: {
+    default: true,
+    takes: 'true, or false (or nothing) for a tracker that keeps errors only',
+    read: (text: string) => (['true', 'false', ''].includes(text) ? text === 'true' : undefined),
   },
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: text(isEndpoint, {
+    default: '',
+    takes: 'an address such as http://HOST:4318/v1/traces, or nothing to send no spans',
+  }),
+  OTEL_SERVICE_NAME: text((text) => text.trim() !== '', {
+    default: packageJson.name ?? 'unknown_service:node',
+    takes: 'a name that is not empty',
+  }),
   SENTRY_URL: link,
   SENTRY_EVENT_URL: link,
-  SENTRY_LOGIN: { type: 'string', default: '', description: "the demo tracker's email:password" },
+  SENTRY_LOGIN: text(() => true, { default: '', takes: "the demo tracker's email:password" }),
   METRICS_URL: link,
   PROMETHEUS_URL: link,
   GRAFANA_URL: link,
   ALERTMANAGER_URL: link,
   MAILDEV_URL: link,
-} as const satisfies Record<string, Setting>;
+  JAEGER_URL: link,
+};
 
 type Settings = typeof settings;
 
 /** The settings as the application reads them. */
-export type Config = {
-  readonly [Name in keyof Settings]: Settings[Name] extends { type: 'string' } ? string : number;
-};
+export type Config = { readonly [Name in keyof Settings]: Settings[Name]['default'] };
 
 /** A setting that the application cannot start with. The message is meant for the operator. */
 export class ConfigError extends Error {}
@@ -137,24 +192,18 @@ export class ConfigError extends Error {}
  * @throws {ConfigError} one line for each bad value: the variable, what it got and what it takes.
  */
 export function readConfig(environment: NodeJS.ProcessEnv): Config {
-  try {
-    const config = envSchema<Config>({
-      schema: { type: 'object', properties: settings },
-      data: environment,
-      env: false,
-    });
-    return Object.freeze(config);
-  } catch (error) {
-    const mistakes = (error as { errors?: { instancePath: string }[] }).errors;
-    if (!mistakes) throw error;
-    const names = new Set(mistakes.map((mistake) => mistake.instancePath.slice(1) as keyof Config));
-    const lines = [...names].map((name) => {
-      const { description, writeOnly }: Setting = settings[name];
-      const got = writeOnly ? 'a secret of another form' : JSON.stringify(environment[name]);
-      return `${name} is ${got}, but takes ${description}.`;
-    });
-    throw new ConfigError(lines.join('\n'), { cause: error });
-  }
+  const mistakes: string[] = [];
+  const values = Object.entries<Setting<unknown>>(settings).map(([name, setting]) => {
+    const text = environment[name];
+    const value = text === undefined ? setting.default : setting.read(text);
+    if (value === undefined) {
+      const got = setting.isSecret ? 'a secret of another form' : JSON.stringify(text);
+      mistakes.push(`${name} is ${got}, but takes ${setting.takes}.`);
+    }
+    return [name, value];
+  });
+  if (mistakes.length > 0) throw new ConfigError(mistakes.join('\n'));
+  return Object.freeze(Object.fromEntries(values));
 }
 
 function readConfigOrExit(): Config {

@@ -16,7 +16,8 @@ interface Panel {
   datasource?: object;
   gridPos: { x: number; y: number; w: number; h: number };
   fieldConfig: { defaults: { unit?: string } };
-  targets: { expr: string; datasource: object }[];
+  options: { cellValues?: { unit?: string } };
+  targets: { expr: string; datasource: object; exemplar?: boolean }[];
 }
 
 const committed = readFileSync('grafana/dashboards/application.json', 'utf8');
@@ -64,6 +65,24 @@ test('every panel has a title, a description, a unit and a query', () => {
     assert.match(description ?? '', /\.$/, `description of ${title}`);
     assert.ok(fieldConfig.defaults.unit, `unit of ${title}`);
     assert.ok(targets.length > 0, `query of ${title}`);
+  }
+});
+
+test('the points on a panel are asked for with its first query, and either all or none failed', () => {
+  const withPoints = panels.filter(({ targets }) => targets.some(({ exemplar }) => exemplar));
+  const kinds = withPoints.map(({ targets }) => {
+    assert.deepEqual(
+      targets.map(({ exemplar }) => exemplar === true),
+      targets.map((_target, index) => index === 0),
+    );
+    return /status_code(.)~"5\.\."/.exec(targets[0]?.expr ?? '')?.[1];
+  });
+  assert.deepEqual(kinds.sort(), ['!', '='], 'only points of failed requests have events to link');
+});
+
+test("a heatmap's cells have a unit", () => {
+  for (const { type, title, options } of panels) {
+    if (type === 'heatmap') assert.ok(options.cellValues?.unit, title);
   }
 });
 

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 
-const documents = ['.', 'docs', 'docs/alerts', 'bench'].flatMap((folder) =>
+const documents = ['.', 'docs', 'docs/alerts', 'bench', 'deploy/kubernetes'].flatMap((folder) =>
   readdirSync(folder)
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(folder, name)),

@@ -1,4 +1,4 @@
-/** The files in kubernetes/base, against the schemas that Kubernetes and the Prometheus Operator publish. */
+/** The files in deploy/kubernetes/base, against the schemas that Kubernetes and the Prometheus Operator publish. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,10 +13,10 @@ import { NetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1';
 import { PodDisruptionBudget } from 'kubernetes-models/policy/v1';
 import { Service } from 'kubernetes-models/v1';
 import { parse } from 'yaml';
-import { prometheusRule } from '../kubernetes/prometheus-rule.ts';
+import { prometheusRule } from '../deploy/kubernetes/prometheus-rule.ts';
 import { readConfig } from '../src/config.ts';
 
-const FOLDER = 'kubernetes/base';
+const FOLDER = 'deploy/kubernetes/base';
 /** From which package each kind comes. */
 const KINDS = {
   Deployment: [Deployment, 'kubernetes-models/apps/v1'],

@@ -50,6 +50,7 @@ test(
       'ALERTMANAGER',
       'GRAFANA',
       'MAILDEV',
+      'JAEGER',
     ]) {
       assert.equal(services.app.environment[`${link}_URL`], '');
     }

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 /** The files that the guide quotes. They are in the image, too: see the Dockerfile. */
 const FILES = [
   'src/instrument.ts',
+  'src/guide/visitor.ts',
   'src/metrics.ts',
-  'src/monitoring/scope.ts',
   'src/routes/count-requests.ts',
   'src/routes/my-view.ts',
   'src/routes/trigger-error.ts',

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import * as Sentry from '@sentry/node';
 import {
   type FastifyInstance,
@@ -6,94 +7,161 @@ import {
   LogController,
 } from 'fastify';
 import fp from 'fastify-plugin';
+import { readable } from './readable-error.ts';
 import { hasLeft, onEnd } from './request.ts';
 import { inScopesOf } from './scope.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
+    /** What failed in this request and is to be answered, or was; null if nothing did. */
     failure: Failure | null;
-    /**
-     * The id of the event that reports what failed in this request; null if nothing did, or if no
-     * event was sent. An error handler asks for it after it has set the status: an answer below 500
-     * is no event.
-     */
-    readonly eventId: string | null;
   }
 }
 
 interface Failure {
   error: unknown;
-  reply: FastifyReply;
-  /** Null if the SDK did not take the event; undefined until it is decided whether there is one. */
-  eventId?: string | null;
+  /** The event that reports it; undefined until it is decided whether there is one. */
+  eventId?: Promise<string | null>;
 }
 
-/** The events that report an error, by the isolation scope: one in each request that met it. */
-const eventIds = new WeakMap<object, WeakMap<Sentry.Scope, string>>();
-const isObject = (error: unknown): error is object => error instanceof Object;
-
-/** What calls the application's handlers: no frame that anybody looks for. */
-const OWN_FRAME = /\/monitoring\/(scope|errors)\.[jt]s$/;
-
-function rememberEvent({ event_id, exception }: Sentry.Event, hint?: Sentry.EventHint): void {
-  for (const { stacktrace } of exception?.values ?? []) {
-    for (const frame of stacktrace?.frames ?? []) {
-      if (OWN_FRAME.test(frame.filename ?? '')) frame.in_app = false;
-    }
+/**
+ * The id of the event that reports what failed in this request, to be shown or logged. To be asked
+ * after the status of the answer is set: below 500 there is no event.
+ *
+ * @returns null if there is no event, or if the SDK dropped it: a `beforeSend`, for example.
+ */
+export async function eventIdOf(reply: FastifyReply): Promise<string | null> {
+  const { failure } = reply.request;
+  if (!failure) return null;
+  if (!failure.eventId && reply.statusCode >= 500) {
+    failure.eventId = report(failure.error, reply);
   }
-  const error = hint?.originalException;
-  if (!event_id || !exception || !isObject(error)) return;
-  const ids = eventIds.get(error) ?? new WeakMap<Sentry.Scope, string>();
-  eventIds.set(error, ids.set(Sentry.getIsolationScope(), event_id));
-  // The SDK's mark on what it has captured, never to capture it again: now only in this request.
-  Reflect.defineProperty(error, '__sentry_captured__', {
-    configurable: true,
-    get: () => ids.has(Sentry.getIsolationScope()),
-  });
-}
-
-/** Reports what failed, unless the application has done so itself. */
-function report(failure: Failure): void {
-  const { error, reply } = failure;
-  inScopesOf(reply.request, () => {
-    const known = isObject(error) && eventIds.get(error)?.get(Sentry.getIsolationScope());
-    const mechanism = { type: 'fastify', handled: false };
-    const eventId = known || Sentry.captureException(error, { mechanism });
-    // The SDK returns an id also for what it does not take.
-    const isTaken = Sentry.isEnabled() && Sentry.lastEventId() === eventId;
-    failure.eventId = known || isTaken ? eventId : null;
-  });
-  const { eventId } = failure;
-  if (eventId) reply.request.log = reply.log = reply.log.child({ event_id: eventId });
+  return failure.eventId ?? null;
 }
 
 /** Keeps what failed until it is answered: the last error, or the one whose event is on the page. */
-function keep(error: unknown, reply: FastifyReply): void {
-  const { request } = reply;
-  if (!request.failure?.eventId) request.failure = { error, reply };
+function keep(error: unknown, { request }: FastifyReply): void {
+  if (!request.failure?.eventId) request.failure = { error };
 }
 
 /** Reports what failed where no answer will come any more. */
 function reportAtOnce(error: unknown, reply: FastifyReply): void {
   const { request } = reply;
   if (request.failure?.eventId && request.failure.error === error) return;
-  request.failure = { error, reply };
-  report(request.failure);
+  request.failure = { error, eventId: report(error, reply) };
 }
+
+/** Milliseconds for which a page waits to know whether the SDK sends an event or drops it. */
+const DECISION_TIMEOUT = 1_000;
+
+interface Decision {
+  /** The event's id once it was handed to the transport, or null. */
+  result: Promise<string | null>;
+  decide: (isSent: boolean) => void;
+}
+
+/** What becomes of the events that the SDK has just begun to process, by their ids. */
+const decisions = new Map<string, Decision>();
+
+/** The same of the events that report an error object, by the request that met it. */
+const reports = new WeakMap<object, WeakMap<object, Decision>>();
+
+/** The events that are being captured here, by the scope that this is done in. */
+const capturing = new WeakMap<Sentry.Scope, string>();
+
+/** The SDK's mark on an error that it never captures again. Here it holds for the request alone. */
+const SDK_MARK = '__sentry_captured__';
+
+const isObject = (error: unknown): error is object => Object(error) === error;
+
+/** What all forks of a request's scopes have in common; outside of requests there is one for all. */
+function currentRequest(): object {
+  const { sdkProcessingMetadata } = Sentry.getIsolationScope().getScopeData();
+  return (sdkProcessingMetadata.requestScopes as object | undefined) ?? decisions;
+}
+
+/** Reports an error as its request's, unless the application has done so itself. */
+function report(error: unknown, reply: FastifyReply): Promise<string | null> {
+  const { request } = reply;
+  if (!Sentry.isEnabled()) return Promise.resolve(null);
+  return inScopesOf(request, async () => {
+    const decision =
+      (isObject(error) && reports.get(error)?.get(currentRequest())) || capture(error);
+    // The SDK gives an id also to what it does not take.
+    const eventId = (await decision?.result) ?? null;
+    if (eventId) request.log = reply.log = reply.log.child({ event_id: eventId });
+    return eventId;
+  });
+}
+
+function capture(error: unknown): Decision | undefined {
+  const event_id = randomUUID().replaceAll('-', '');
+  Sentry.withScope((scope) => {
+    capturing.set(scope, event_id);
+    // Left by an event that never was: one that the SDK's sampleRate left out, for example.
+    if (isObject(error)) Reflect.deleteProperty(error, SDK_MARK);
+    const mechanism = { type: 'fastify', handled: false };
+    Sentry.captureException(readable(error), { event_id, mechanism });
+  });
+  return decisions.get(event_id);
+}
+
+/** A frame of this folder, through which every request runs: trackers hide what is not the application's. */
+const OWN_FRAME = /\/monitoring\/[\w-]+\.[jt]s$/;
+
+/** The SDK begins to process an event. */
+function onBegin({ event_id, type, exception }: Sentry.Event, hint?: Sentry.EventHint): void {
+  if (!event_id || type) return;
+  for (const frame of exception?.values?.flatMap(({ stacktrace }) => stacktrace?.frames ?? []) ??
+    []) {
+    if (OWN_FRAME.test(frame.filename ?? '')) frame.in_app = false;
+  }
+  let decide: Decision['decide'] = () => {};
+  const result = new Promise<string | null>((resolve) => {
+    decide = (isSent) => resolve(isSent ? event_id : null);
+  });
+  const decision = { result, decide };
+  decisions.set(event_id, decision);
+  setTimeout(() => {
+    decide(false);
+    decisions.delete(event_id);
+  }, DECISION_TIMEOUT).unref();
+
+  const error = hint?.originalException;
+  if (!isObject(error)) return;
+  const inRequests = reports.get(error) ?? new WeakMap<object, Decision>();
+  reports.set(error, inRequests.set(currentRequest(), decision));
+  Reflect.defineProperty(error, SDK_MARK, {
+    configurable: true,
+    get: () => inRequests.has(currentRequest()),
+  });
+}
+
+/** Learns from the SDK which events it hands to its transport, and which it drops. */
+function watch(client: Sentry.NodeClient): void {
+  client.on('preprocessEvent', onBegin);
+  client.on('beforeSendEvent', ({ event_id = '' }) => decisions.get(event_id)?.decide(true));
+  // Of a dropped event there is no hook, and only its client is told.
+  const { recordDroppedEvent } = client;
+  client.recordDroppedEvent = (...args) => {
+    decisions.get(capturing.get(Sentry.getCurrentScope()) ?? '')?.decide(false);
+    recordDroppedEvent.apply(client, args);
+  };
+}
+
+const watched = new WeakSet<Sentry.NodeClient>();
 
 /** Fastify's own log, which is the only one to hear of some errors. */
 export class ReportingLog extends LogController {
   /** What Fastify's own error handler answers: of a failed error handler it has the error. */
   override defaultErrorLog(error: Error, request: FastifyRequest, reply: FastifyReply): void {
     keep(error, reply);
-    // Before the line is written, so that it names the event.
-    void request.eventId;
     super.defaultErrorLog(error, request, reply);
   }
 
   /** A stream that failed after the headers, or was cut because the client left. */
   override streamError(error: Error, request: FastifyRequest, reply: FastifyReply): void {
-    if (request.scopes && !hasLeft(request)) {
+    if (!hasLeft(request)) {
       // Too late for the client, but not for the metrics.
       reply.code(500);
       reportAtOnce(error, reply);
@@ -107,7 +175,7 @@ export class ReportingLog extends LogController {
     request: FastifyRequest,
     reply: FastifyReply,
   ): void {
-    if (error && request.scopes) reportAtOnce(error, reply);
+    if (error) reportAtOnce(error, reply);
     super.requestCompleted(error, request, reply);
   }
 }
@@ -117,30 +185,29 @@ export class ReportingLog extends LogController {
  * event of its request.
  */
 async function errors(app: FastifyInstance) {
-  Sentry.getClient()?.on('preprocessEvent', rememberEvent);
+  const client = Sentry.getClient<Sentry.NodeClient>();
+  if (client && !watched.has(client)) {
+    watched.add(client);
+    watch(client);
+  }
 
   app.decorateRequest('failure', null);
-  app.decorateRequest('eventId', {
-    getter(this: FastifyRequest) {
-      const { failure } = this;
-      if (failure && failure.eventId === undefined && failure.reply.statusCode >= 500) {
-        report(failure);
-      }
-      return failure?.eventId ?? null;
-    },
-  });
-
-  app.addHook('onRequest', (request, reply, done) => {
-    onEnd(reply, () => request.eventId);
+  app.addHook('onRequest', (_request, reply, done) => {
+    onEnd(reply, () => eventIdOf(reply));
     done();
   });
   app.addHook('onError', (_request, reply, error, done) => {
     keep(error, reply);
     done();
   });
+  // For an answer that comes when the client has left, and the end is over.
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    if (reply.hasEnded) void eventIdOf(reply);
+    done();
+  });
 
   // Fastify only logs what a handler throws after its answer. Its diagnostics channel would tell,
-  // but whoever listens to that changes the answers.
+  // but it changes the status of some answers as soon as somebody listens to it.
   app.addHook('onRoute', (route) => {
     const { handler } = route;
     route.handler = function (request, reply) {

@@ -2,17 +2,19 @@
  * Everything that watches the application. This folder imports nothing from outside of it, and can
  * be taken to another application as it is: docs/your-own-application.md.
  */
-import type { FastifyInstance, FastifyListenOptions, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyListenOptions } from 'fastify';
 import fp from 'fastify-plugin';
 import errors, { ReportingLog } from './errors.ts';
 import { type InfoOptions, setInfo } from './info-metrics.ts';
 import { buildMetricsServer } from './metrics-server.ts';
+import otlpTraces from './otlp-traces.ts';
 import requestMetrics from './request-metrics.ts';
 import scopes from './scope.ts';
-import { genReqId } from './trace-id.ts';
+import { genReqId } from './trace-context.ts';
 import type { TraceOptions } from './traces.ts';
 import { sendLastEvents, startTransport, type WaitingOptions } from './transport.ts';
 
+export { eventIdOf } from './errors.ts';
 export { onEnd, requestLabels, routeLabels, statusCodeOf } from './request.ts';
 
 /** Fastify's options for one id everywhere: a request's id is its trace's, and in every log line. */
@@ -28,17 +30,18 @@ export interface MonitoringOptions extends InfoOptions, TraceOptions, WaitingOpt
   metrics?: FastifyListenOptions;
   /** Milliseconds for what still waits when the application closes. */
   flushTimeout?: number;
-  /** Who asked, by an id that says nothing else of them: the tracker counts whom an error met. */
-  userId?: (request: FastifyRequest) => string | null;
 }
 
 /** To be awaited, and registered before everything else: it sees the first route, and closes last. */
 async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
-  app.decorateRequest('userId', {
-    getter(this: FastifyRequest) {
-      return options.userId?.(this) ?? null;
-    },
-  });
+  if ((app as { genReqId?: unknown }).genReqId !== genReqId) {
+    throw new Error(
+      'Monitoring needs its ids: create the application with Fastify({ ...traceIds })',
+    );
+  }
+  app.decorateReply('endListeners', null);
+  app.decorateReply('hasEnded', false);
+  await app.register(otlpTraces, options);
   await app.register(scopes, options);
   // What failed is reported before the metrics name its event.
   await app.register(errors);

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { Histogram } from 'prom-client';
+import { eventIdOf } from './errors.ts';
 import { registry } from './registry.ts';
 import { onEnd, requestLabels, routeLabels } from './request.ts';
 
@@ -34,17 +35,15 @@ async function requestMetrics(app: FastifyInstance) {
 
   app.addHook('onRequest', (request, reply, done) => {
     last = request.raw;
-    const labels = requestLabels(request);
     const start = performance.now();
-    onEnd(reply, (status_code) => {
+    onEnd(reply, async (status_code) => {
       // A socket that now speaks another protocol is open for as long as its client likes.
       if (status_code === 101) return;
-      const exemplarLabels = exemplarOf(request);
-      requestDuration.observe({
-        labels: { ...labels, status_code },
-        value: (performance.now() - start) / 1000,
-        ...(exemplarLabels && { exemplarLabels }),
-      });
+      const labels = { ...requestLabels(request), status_code };
+      const value = (performance.now() - start) / 1000;
+      const eventId = request.failure && (await eventIdOf(reply));
+      const exemplarLabels = exemplarOf(request, eventId);
+      requestDuration.observe({ labels, value, ...(exemplarLabels && { exemplarLabels }) });
     });
     done();
   });
@@ -70,9 +69,13 @@ function countRefused({ server }: FastifyInstance, isKnown: (raw: IncomingMessag
   });
 }
 
-function exemplarOf({ id, eventId, scopes }: FastifyRequest): Record<string, string> | null {
-  if (eventId) return { trace_id: id, event_uuid: eventUuid(eventId) };
-  return scopes.isTraced ? { trace_id: id } : null;
+/** What a point on a panel leads to: the trace and the event of a request, as far as it has them. */
+function exemplarOf(
+  { id: trace_id, scopes }: FastifyRequest,
+  eventId: string | null,
+): Record<string, string> | null {
+  if (eventId) return { trace_id, event_uuid: eventUuid(eventId) };
+  return scopes?.isTraced ? { trace_id } : null;
 }
 
 /** An event's id with dashes, as a UUID is written; the SDK gives it as 32 hexadecimal digits. */

@@ -1,5 +1,16 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
+declare module 'fastify' {
+  interface FastifyReply {
+    /** Who wants to know when the response has ended; null before anybody asks. */
+    endListeners: EndListener[] | null;
+    /** Whether they have been told. */
+    hasEnded: boolean;
+  }
+}
+
+type EndListener = (statusCode: number) => void;
+
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
 const SWITCHING_PROTOCOLS = 101;
@@ -17,33 +28,45 @@ export function requestLabels(request: FastifyRequest) {
 
 /** The labels that a new route's requests will have. Fastify adds a HEAD route to every GET route. */
 export function routeLabels({ method, url }: { method: string | string[]; url: string }) {
-  const methods = [method].flat().filter((method) => method !== 'HEAD');
+  const methods = [method].flat().filter((method) => method !== 'HEAD' && METHODS.has(method));
   return methods.map((method) => ({ method, endpoint: url }));
 }
 
-/** Calls back once the response has ended, in whatever way, with the status that it ended with. */
-export function onEnd(reply: FastifyReply, callback: (statusCode: number) => void): void {
+/**
+ * Calls back once the response has ended, in whatever way, with the status that it ended with: 499
+ * for a client that left before, and 101 for a connection that now speaks another protocol.
+ */
+export function onEnd(reply: FastifyReply, callback: EndListener): void {
+  if (reply.endListeners) reply.endListeners.push(callback);
+  else {
+    reply.endListeners = [callback];
+    listen(reply);
+  }
+}
+
+function listen(reply: FastifyReply): void {
   const { raw, request } = reply;
-  const { socket } = request;
-  const isWaiting = raw.socket === null;
-  let isOver = false;
   const end = () => {
-    if (isOver) return;
-    isOver = true;
-    if (isWaiting) socket.off('close', end);
-    callback(endStatusOf(reply));
+    if (reply.hasEnded) return;
+    reply.hasEnded = true;
+    const statusCode = endStatusOf(reply);
+    for (const callback of reply.endListeners ?? []) callback(statusCode);
   };
   raw.on('close', end);
   // A pipelined request waits for its turn. If the client leaves before that, only the socket says so.
-  if (isWaiting) socket.setMaxListeners(0).on('close', end);
+  if (raw.socket === null) {
+    const { socket } = request;
+    socket.setMaxListeners(0).on('close', end);
+    raw.on('close', () => socket.off('close', end));
+  }
 }
 
 function endStatusOf(reply: FastifyReply): number {
   const { raw, request, statusCode } = reply;
-  const { socket } = request;
-  // HTTP/2 says "finished" also of a response that was cancelled, and app.inject() never says it.
-  if (raw.writableEnded && (raw.writableFinished || !socket.destroyed)) return statusCode;
-  if (reply.sent && request.headers.upgrade) return SWITCHING_PROTOCOLS;
+  // app.inject() never says "finished". HTTP/2 says it of a response that was cancelled, too.
+  if (raw.writableEnded && (raw.writableFinished || !request.socket?.destroyed)) return statusCode;
+  const isHijacked = reply.sent && !raw.writableEnded;
+  if (isHijacked && request.headers.upgrade) return SWITCHING_PROTOCOLS;
   if (statusCode >= 500) return statusCode;
   return hasLeft(request) ? CLIENT_CLOSED_REQUEST : 500;
 }
@@ -55,10 +78,11 @@ export function hasLeft({ raw, socket }: FastifyRequest): boolean {
 }
 
 /** The status that an error asks for. Anything can be thrown; only 400 to 599 say an error. */
-export function statusCodeOf(error: { statusCode?: number; status?: number } | null): number {
+export function statusCodeOf(error: unknown): number {
   try {
-    const statusCode = Number(error?.statusCode ?? error?.status);
-    return statusCode >= 400 && statusCode <= 599 ? statusCode : 500;
+    const { statusCode, status } = Object(error) as { statusCode?: unknown; status?: unknown };
+    const asked = Number(statusCode ?? status);
+    return asked >= 400 && asked <= 599 ? asked : 500;
   } catch {
     return 500;
   }

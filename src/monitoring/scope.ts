@@ -1,141 +1,173 @@
 import type { AsyncLocalStorage } from 'node:async_hooks';
-import { randomUUID } from 'node:crypto';
+import type { EventEmitter } from 'node:events';
 import * as Sentry from '@sentry/node';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { endpointOf, onEnd } from './request.ts';
-import { sampler, spanOptions, type Trace, type TraceOptions, traceOf } from './traces.ts';
+import { addressOf } from './request-url.ts';
+import { traceContextOf } from './trace-context.ts';
+import { requestTracing, type TraceOptions } from './traces.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    scopes: RequestScopes;
-    /** Who asked, by an id that says nothing else of them; null if nobody knows. */
-    userId: string | null;
-    /** What the handler returned: a promise, as long as it works. */
+    /** What the SDK knows of this request and of no other; null while nothing is sent anywhere. */
+    scopes: RequestScopes | null;
+    /** What the handler returned: a promise, if it works on. */
     work: unknown;
   }
+}
+
+/** The form in which the SDK keeps the scopes of what is being done. */
+interface Scopes {
+  readonly scope: Sentry.Scope;
+  readonly isolationScope: Sentry.Scope;
 }
 
 /** What the application told the SDK at its start: the scopes that every request's are forks of. */
 const defaults = { scope: Sentry.getCurrentScope(), isolationScope: Sentry.getIsolationScope() };
 
 /**
- * What the SDK knows of one request and of no other, in the form in which the SDK keeps it: two
- * forks of the process's own scopes. They are made when somebody asks for them, which few do.
+ * The scopes of one request. The SDK's own way, `withIsolationScope`, forks both for every request;
+ * these are forked when somebody asks for them, which most requests never do.
  */
-class RequestScopes {
+export class RequestScopes implements Scopes {
   #reply: FastifyReply;
-  #trace: Trace;
-  #isSampled: ReturnType<typeof sampler>;
-  #isDecided = false;
-  #scope: Sentry.Scope | undefined;
+  #tracing: ReturnType<typeof requestTracing>;
   #isolationScope: Sentry.Scope | undefined;
+  #scope: Sentry.Scope | undefined;
+  #trace: ReturnType<typeof traceContextOf> | undefined;
+  #isWanted = false;
+  /** Whether the request's span is recorded. */
+  isTraced = false;
 
-  constructor(reply: FastifyReply, isSampled: ReturnType<typeof sampler>) {
+  constructor(reply: FastifyReply, tracing: ReturnType<typeof requestTracing>) {
     this.#reply = reply;
-    this.#trace = traceOf(reply.request);
-    this.#isSampled = isSampled;
-  }
-
-  get isTraced(): boolean {
-    return this.#isDecided && this.#trace.sampled === true;
+    this.#tracing = tracing;
   }
 
   get isolationScope(): Sentry.Scope {
     if (this.#isolationScope) return this.#isolationScope;
     const { request } = this.#reply;
-    const { method, protocol, host, url, userId } = request;
+    const { method } = request;
     const isolationScope = defaults.isolationScope.clone();
     this.#isolationScope = isolationScope;
-    // #region context
     isolationScope.setTransactionName(`${method} ${endpointOf(request)}`);
-    if (userId) isolationScope.setUser({ id: userId });
-    // #endregion
-    // The requests of one trace have its id in common.
-    isolationScope.setTag('request_id', randomUUID());
     // From this the SDK takes what `dataCollection` lets it collect.
     const headers = request.headers as Record<string, string>;
-    const normalizedRequest = { method, url: `${protocol}://${host}${url}`, headers };
-    isolationScope.setSDKProcessingMetadata({ normalizedRequest });
+    const normalizedRequest = { method, url: addressOf(request), headers };
+    isolationScope.setSDKProcessingMetadata({ normalizedRequest, requestScopes: this });
     return isolationScope;
   }
 
   get scope(): Sentry.Scope {
     if (this.#scope) return this.#scope;
-    const isTraced = this.#decide();
+    this.#decide();
+    const { request } = this.#reply;
     const scope = defaults.scope.clone();
-    this.#scope = scope.setPropagationContext(this.#trace);
-    if (isTraced) this.#startSpan(scope);
+    this.#scope = scope;
+    const trace = this.#trace as ReturnType<typeof traceContextOf>;
+    const span = runIn({ scope, isolationScope: this.isolationScope }, () => {
+      if (this.#isWanted) {
+        scope.setPropagationContext(trace);
+        return this.#tracing.startSpan(request);
+      }
+      const unrecorded = this.#tracing.leaveOut(request, trace);
+      scope.setPropagationContext(trace);
+      return unrecorded;
+    });
+    if (span) {
+      // The fork in which the span is the active one.
+      this.#scope = runIn({ scope, isolationScope: this.isolationScope }, () =>
+        Sentry.withActiveSpan(span, () => Sentry.getCurrentScope()),
+      );
+      if (span.isRecording()) this.#endWithRequest(span);
+    }
     return this.#scope;
   }
 
-  /** Begins the request's trace, if it is to be recorded. */
+  /** Begins the request's span, if it is to have one. */
   begin(): void {
-    if (this.#decide()) void this.scope;
+    this.#decide();
+    if (this.#isWanted) void this.scope;
   }
 
-  #decide(): boolean {
-    if (!this.#isDecided) {
-      this.#isDecided = true;
-      this.#trace.sampled = this.#isSampled(this.#reply.request, this.#trace);
-    }
-    return this.isTraced;
-  }
-
-  #startSpan(scope: Sentry.Scope): void {
+  #decide(): void {
+    if (this.#trace) return;
     const { request } = this.#reply;
-    Sentry.withIsolationScope(this.isolationScope, () => {
-      Sentry.startSpanManual({ ...spanOptions(request, this.#trace), scope }, (span) => {
-        // In this one the span is active.
-        this.#scope = Sentry.getCurrentScope();
-        onEnd(this.#reply, async (statusCode) => {
-          // When the visitor leaves, the work goes on, and its spans belong to this one.
-          await Promise.allSettled([request.work]);
-          Sentry.setHttpStatus(span, statusCode);
-          span.end();
-        });
-      });
+    this.#trace = traceContextOf(request);
+    this.#isWanted = this.#tracing.isWanted(request, this.#trace);
+  }
+
+  #endWithRequest(span: Sentry.Span): void {
+    this.isTraced = true;
+    onEnd(this.#reply, (statusCode) => {
+      Sentry.setHttpStatus(span, statusCode);
+      if (this.#reply.sent) {
+        span.end();
+        return;
+      }
+      // The visitor left, and the work goes on: spans that end after this one would be sent alone.
+      const end = new Date();
+      Promise.allSettled([this.#reply.request.work]).then(() => span.end(end));
     });
   }
 }
 
-/** Where the SDK keeps the scopes of what is being done. */
-let storage: AsyncLocalStorage<unknown> | undefined;
+/** Where the SDK keeps the scopes of what is being done, if that is known. */
+let storage: AsyncLocalStorage<Scopes> | undefined;
+
+function runIn<T>(scopes: Scopes, run: () => T): T {
+  if (storage) return storage.run(scopes, run);
+  // The same by the SDK's documented functions, which fork both scopes at once.
+  return Sentry.withIsolationScope(scopes.isolationScope, () =>
+    Sentry.withScope(scopes.scope, () => run()),
+  );
+}
 
 /** Runs a function, and all that it begins, in the scopes of a request. */
-export function inScopesOf({ scopes }: FastifyRequest, run: () => void): void {
-  if (storage?.getStore() === scopes) run();
-  else if (storage) storage.run(scopes, run);
-  // The same by the SDK's documented functions: at twenty times the cost.
-  else
-    Sentry.withIsolationScope(scopes.isolationScope, () =>
-      Sentry.withScope(scopes.scope, () => run()),
-    );
+export function inScopesOf<T>({ scopes }: FastifyRequest, run: () => T): T {
+  return scopes === null || storage?.getStore() === scopes ? run() : runIn(scopes, run);
+}
+
+/** Has the listeners of a request or a response run in its scopes: Node calls them from the socket's. */
+function bindListeners(emitter: EventEmitter, scopes: RequestScopes): void {
+  const { emit } = emitter;
+  emitter.emit = function (this: EventEmitter, ...args) {
+    return runIn(scopes, () => emit.apply(this, args));
+  };
 }
 
 /** Runs every request in scopes of its own, which makes all of the SDK's API right in it. */
 async function scopes(app: FastifyInstance, options: TraceOptions) {
-  const lookup = Sentry.getClient<Sentry.NodeClient>()?.asyncLocalStorageLookup;
-  // Under OpenTelemetry the store is another.
-  storage = lookup?.contextSymbol ? undefined : lookup?.asyncLocalStorage;
-  const isSampled = sampler(options);
-
-  app.decorateRequest('scopes');
+  app.decorateRequest('scopes', null);
   app.decorateRequest('work', null);
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-trace-id', request.id);
-    request.scopes = new RequestScopes(reply, isSampled);
-    inScopesOf(request, done);
-  });
-  // After every onRequest hook: what those refuse leaves no trace.
-  app.addHook('preParsing', (request, _reply, _payload, done) => {
-    request.scopes.begin();
     done();
   });
-  // These are begun by the socket or a timer, which belong to no request, or to the one before.
-  app.addHook('onError', (request, _reply, _error, done) => inScopesOf(request, done));
+  if (!Sentry.isEnabled() && !options.otlpEndpoint) return;
+
+  const lookup = Sentry.getClient<Sentry.NodeClient>()?.asyncLocalStorageLookup;
+  // With OpenTelemetry's context the storage holds something else.
+  storage = lookup?.contextSymbol
+    ? undefined
+    : (lookup?.asyncLocalStorage as typeof storage | undefined);
+  const tracing = requestTracing(options);
+
+  app.addHook('onRequest', (request, reply, done) => {
+    const scopes = new RequestScopes(reply, tracing);
+    request.scopes = scopes;
+    bindListeners(request.raw, scopes);
+    bindListeners(reply.raw, scopes);
+    runIn(scopes, done);
+  });
+  // After every onRequest hook: what those refuse costs no trace.
+  app.addHook('preParsing', (request, _reply, _payload, done) => {
+    request.scopes?.begin();
+    done();
+  });
+  // Called by the socket, which belongs to no request or to the one before.
   app.addHook('onTimeout', (request, _reply, done) => inScopesOf(request, done));
-  app.addHook('onResponse', (request, _reply, done) => inScopesOf(request, done));
 }
 
 export default fp(scopes, { name: 'scopes' });

@@ -1,7 +1,9 @@
 import * as Sentry from '@sentry/node';
 import type { FastifyRequest } from 'fastify';
+import type { TraceExportOptions } from './otlp-traces.ts';
 import { endpointOf } from './request.ts';
-import { callerOf } from './trace-id.ts';
+import { pathOf } from './request-url.ts';
+import type { TraceContext } from './trace-context.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -10,56 +12,59 @@ declare module 'fastify' {
   }
 }
 
-export interface TraceOptions {
+export interface TraceOptions extends TraceExportOptions {
   /** Traces begun in a second at most, on average and in one burst: what a flood can cost. */
   maxTracesPerSecond?: number;
 }
 
-/** What the SDK keeps of a trace: whose it is, and whether it is recorded. */
-export type Trace = ReturnType<Sentry.Scope['getPropagationContext']>;
-
-/** The trace that a request belongs to: its caller's, as the SDK reads `baggage`, or its own. */
-export function traceOf({ id: traceId, headers }: FastifyRequest): Trace {
-  const caller = callerOf(headers);
-  if (!caller) return { traceId, sampleRand: Math.random() };
-  const flag = caller.sampled === undefined ? '' : `-${Number(caller.sampled)}`;
-  const sentryTrace = `${traceId}-${caller.parentSpanId}${flag}`;
-  return Sentry.continueTrace({ sentryTrace, baggage: headers.baggage as string }, () => ({
-    ...Sentry.getCurrentScope().getPropagationContext(),
-    traceId,
-  }));
-}
-
-/** Makes the function that decides whether a request's trace is recorded. */
-export function sampler({ maxTracesPerSecond = 10 }: TraceOptions) {
-  const { tracesSampleRate = -1 } = Sentry.getClient()?.getOptions() ?? {};
-  const canTrace = Sentry.isEnabled() && tracesSampleRate >= 0;
+/** Makes the function that begins a request's span, in its own scopes. */
+export function requestTracing(options: TraceOptions) {
+  const { maxTracesPerSecond = 10, otlpEndpoint, sendTransactions = true } = options;
+  const { tracesSampleRate, tracesSampler } = Sentry.getClient()?.getOptions() ?? {};
   const isAdmitted = rateLimit(maxTracesPerSecond);
-  return ({ routeOptions }: FastifyRequest, { sampled, sampleRand }: Trace): boolean =>
-    canTrace &&
-    routeOptions.config.traced !== false &&
-    (sampled ?? sampleRand < tracesSampleRate) &&
-    isAdmitted();
+  const isOff = tracesSampleRate === undefined && !tracesSampler;
+  const isSentNowhere = !otlpEndpoint && !(Sentry.isEnabled() && sendTransactions);
+
+  return {
+    /** Whether a request may get a span, decided once. The SDK asks its `tracesSampler` later. */
+    isWanted({ routeOptions }: FastifyRequest, { sampled, sampleRand }: TraceContext): boolean {
+      if (isOff || isSentNowhere || routeOptions.config.traced === false) return false;
+      if (tracesSampler) return true;
+      return (sampled ?? sampleRand < Number(tracesSampleRate)) && isAdmitted();
+    },
+
+    /** The span of a request that is wanted. It may be one that is not recorded. */
+    startSpan(request: FastifyRequest): Sentry.Span {
+      const span = Sentry.startInactiveSpan(spanOptions(request));
+      if (!tracesSampler || !span.isRecording() || isAdmitted()) return span;
+      return unrecordedSpan(request);
+    },
+
+    /**
+     * What keeps all spans of a request that is not wanted from being recorded: the caller's
+     * decision, or the SDK asks its `tracesSampler` again, and then a span.
+     */
+    leaveOut(request: FastifyRequest, trace: TraceContext): Sentry.Span | undefined {
+      if (!isOff) trace.sampled = false;
+      return tracesSampler && unrecordedSpan(request);
+    },
+  };
 }
 
-/** The options of a request's span. */
-export function spanOptions(request: FastifyRequest, { dsc }: Trace) {
-  const { method, url } = request;
+const unrecordedSpan = (request: FastifyRequest) =>
+  Sentry.suppressTracing(() => Sentry.startInactiveSpan(spanOptions(request)));
+
+function spanOptions(request: FastifyRequest) {
+  const { method } = request;
   const route = endpointOf(request);
-  const { tracesSampleRate = 0 } = Sentry.getClient()?.getOptions() ?? {};
-  // How many requests this one stands for, unless the caller chose it.
-  const sampleRate = dsc
-    ? {}
-    : { [Sentry.SEMANTIC_ATTRIBUTE_SENTRY_SAMPLE_RATE]: tracesSampleRate };
   return {
     name: `${method} ${route}`,
     op: 'http.server',
     attributes: {
       'sentry.segment.name.source': 'route' as const,
-      ...sampleRate,
       'http.request.method': method,
       'http.route': route,
-      'url.path': url.split('?', 1)[0],
+      'url.path': pathOf(request),
     },
   };
 }

@@ -7,6 +7,8 @@ import { parse } from 'yaml';
 import { launchBrowser, noBrowser } from '../helpers/browser.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { SERVICES, startStack } from './helpers/compose.ts';
+import { type JaegerSpan, searchTraces, traceOf } from './helpers/jaeger.ts';
+import { dataSourceOf, fillIn, intervals, panelQueries, variables } from './helpers/queries.ts';
 import {
   asUuid,
   bugsinkApi,
@@ -158,51 +160,149 @@ async function openEvent(page: Page, link: string): Promise<void> {
   await page.getByRole('link', { name: /Event.Details/ }).click();
 }
 
-test('the link on the 500 page opens that very event, in a real browser', {
+/** The address of a link on a page. */
+async function hrefOf(page: Page, selector: string): Promise<string> {
+  const href = await page.locator(selector).getAttribute('href');
+  assert.ok(href, selector);
+  return href;
+}
+
+/** Follows a link to a trace's page, and has its spans from the API that the page itself asks. */
+async function openTrace(page: Page, link: string, spans: number): Promise<JaegerSpan[]> {
+  assert.equal((await page.goto(link))?.status(), 200);
+  const { origin, pathname } = new URL(page.url());
+  const [, traceId] = /^\/trace\/([0-9a-f]{32})$/.exec(pathname) ?? [];
+  assert.ok(traceId, pathname);
+  return traceOf(origin, traceId, spans);
+}
+
+/** The links that Jaeger's pages give to a span with these tags, as they fill them in. */
+async function linksOf(page: Page, { tags }: JaegerSpan): Promise<string[]> {
+  const [, json = ''] = /JAEGER_CONFIG *= *(\{.*?\});?$/m.exec(await page.content()) ?? [];
+  const { linkPatterns } = JSON.parse(json);
+  return linkPatterns
+    .filter(({ key }: Json) => key in tags)
+    .map(({ url }: Json) =>
+      url.replaceAll(/#\{([^}]+)\}/g, (_: string, tag: string) =>
+        encodeURIComponent(String(tags[tag])),
+      ),
+    );
+}
+
+test('from the 500 page to that very event, to its trace, and from there to the event, in a real browser', {
   skip: noBrowser,
 }, async (t) => {
   const page = await (await launchBrowser(t)).newPage();
   await page.goto(`${urls.app}/trigger-error/`);
   const eventId = asUuid(await page.locator('#event-id').innerText());
-  const link = await page.locator('#event-link').getAttribute('href');
-  assert.ok(link);
-  await openEvent(page, link);
+  const traceId = await page.locator('#trace-id').innerText();
+  const [eventLink, traceLink] = [
+    await hrefOf(page, '#event-link'),
+    await hrefOf(page, '#trace-link'),
+  ];
+
+  const [span] = await openTrace(page, traceLink, 1);
+  assert.equal(span?.traceId, traceId);
+  assert.equal(span?.tags.error, true);
+  assert.deepEqual(await linksOf(page, span as JaegerSpan), [eventLink]);
+
+  await openEvent(page, eventLink);
   await page.getByText(eventId).first().waitFor();
+  await page.getByText(traceId).first().waitFor();
 });
 
-test('a point on the latency panel links to the event of that very request', {
+test('the guide leads to the trace of a slow page and its work, in a real browser', {
   skip: noBrowser,
 }, async (t) => {
-  const response = await fetch(`${urls.app}/trigger-error/`);
-  const traceId = response.headers.get('x-trace-id') ?? '';
+  const page = await (await launchBrowser(t)).newPage();
+  await page.goto(urls.app);
+  const step = page.locator('#performance');
+  const searchLink = await step.locator('a.see[href*="/search?"]').getAttribute('href');
+  await step.locator('a.do').click();
+  const [visit, work] = await openTrace(page, await hrefOf(page, '#trace-link'), 2);
+  assert.equal(visit?.name, 'GET /my-view');
+  assert.equal(work?.name, 'your code');
+  assert.ok(Number(work?.duration) >= 990_000, 'its work took a second');
 
-  const labels = await eventually(async () => {
-    const now = Date.now() / 1000;
-    const parameters = new URLSearchParams({
-      query: 'http_request_duration_seconds_bucket',
-      start: String(now - 120),
-      end: String(now + 60),
-    });
-    const { data } = await getJson(`${urls.prometheus}/api/v1/query_exemplars?${parameters}`);
-    const found = data
-      .flatMap(({ exemplars }: Json) => exemplars)
-      .find(({ labels }: Json) => labels.trace_id === traceId);
-    assert.ok(found, 'Prometheus has the exemplar');
-    return found.labels;
-  }, 30);
+  assert.equal((await page.goto(searchLink ?? ''))?.status(), 200);
+  const found = await searchTraces(urls.jaeger, new URL(page.url()).searchParams);
+  assert.ok(found.some(({ traceId }) => traceId === visit?.traceId));
+  assert.ok(found.some(({ duration }) => duration >= 500_000));
+});
 
+test("a point on the latency panels links to that very request's trace, and to its event if it failed", {
+  skip: noBrowser,
+}, async (t) => {
   // As Grafana reads it: the variable from its environment, "$$" for "$", the value of the label.
   const { datasources } = parse(
     readFileSync('grafana/provisioning/datasources/prometheus.yml', 'utf8'),
   );
-  const [destination] = datasources[0].jsonData.exemplarTraceIdDestinations;
+  const destinations: { name: string; url: string }[] =
+    datasources[0].jsonData.exemplarTraceIdDestinations;
   const { services } = JSON.parse(await stack.compose('config', '--format', 'json'));
-  const link = destination.url
-    .replace('$SENTRY_EVENT_URL', services.grafana.environment.SENTRY_EVENT_URL)
-    .replace(/\$\$\{__value\.raw\}/, labels[destination.name]);
+  const linkOf = (labels: Record<string, string>, label: string) =>
+    destinations
+      .find(({ name }) => name === label)
+      ?.url.replace(/\$(?!\$)(\w+)/, (_, name) => services.grafana.environment[name])
+      .replace(/\$\$\{__value\.raw\}/, labels[label] ?? '') ?? '';
 
+  /** The points that Grafana has for a panel: it asks for them with the panel's first query. */
+  const pointsOn = async (title: string): Promise<Record<string, string>[]> => {
+    const panelQuery = panelQueries.find(({ name }) => name.startsWith(`"${title}",`));
+    assert.ok(panelQuery, title);
+    const { dashboard, target } = panelQuery;
+    const values = { ...variables(dashboard), ...intervals(dashboard, dataSourceOf(panelQuery)) };
+    const now = Date.now() / 1000;
+    const parameters = new URLSearchParams({
+      query: fillIn(target.expr, values),
+      start: String(now - 120),
+      end: String(now + 60),
+    });
+    const { data } = await getJson(`${urls.prometheus}/api/v1/query_exemplars?${parameters}`);
+    return data.flatMap(({ exemplars }: Json) => exemplars).map(({ labels }: Json) => labels);
+  };
   const page = await (await launchBrowser(t)).newPage();
-  await openEvent(page, link);
-  await page.getByText(labels.event_uuid).first().waitFor();
-  await page.getByText(traceId).first().waitFor();
+
+  for (const { path, panel, other, labels, spans } of [
+    {
+      path: '/my-view?seconds=0.2',
+      panel: 'Response time',
+      other: 'Response time of failed requests',
+      labels: ['trace_id'],
+      spans: 2,
+    },
+    {
+      path: '/trigger-error/',
+      panel: 'Response time of failed requests',
+      other: 'Response time',
+      labels: ['event_uuid', 'trace_id'],
+      spans: 1,
+    },
+  ]) {
+    const response = await fetch(urls.app + path);
+    const traceId = response.headers.get('x-trace-id') ?? '';
+    const of = (points: Record<string, string>[]) =>
+      points.find(({ trace_id }) => trace_id === traceId);
+    const point = await eventually(async () => {
+      const found = of(await pointsOn(panel));
+      assert.ok(found, `${panel} has the point of ${path}`);
+      return found;
+    }, 30);
+    assert.equal(of(await pointsOn(other)), undefined, `${other} has it not`);
+    // A panel's points all have the same labels: what has none would have a link to nowhere.
+    for (const some of await pointsOn(panel)) assert.deepEqual(Object.keys(some).sort(), labels);
+
+    const [span] = await openTrace(page, linkOf(point, 'trace_id'), spans);
+    assert.equal(span?.traceId, traceId);
+    if (!point.event_uuid) continue;
+    assert.equal(span?.tags['sentry.event_id'], point.event_uuid);
+    await openEvent(page, linkOf(point, 'event_uuid'));
+    await page.getByText(point.event_uuid).first().waitFor();
+    await page.getByText(traceId).first().waitFor();
+  }
+});
+
+test('no transaction counts as lost', async () => {
+  const lost = 'sum(sentry_events_lost_total{category="transaction"}) or vector(0)';
+  assert.equal(await queryValue(urls.prometheus, lost), 0);
 });

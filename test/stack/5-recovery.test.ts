@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eventually } from '../helpers/eventually.ts';
 import { docker, SERVICES, type Service, startOwnStack } from './helpers/compose.ts';
+import { traceOf } from './helpers/jaeger.ts';
 import {
   asUuid,
   bugsinkApi,
@@ -77,6 +78,14 @@ const use: Record<Service, () => Promise<() => Promise<void>>> = {
     return async () => {
       const silence = await getJson(`${urls.alertmanager}/api/v2/silence/${silenceID}`);
       assert.equal(silence.status.state, 'active');
+    };
+  },
+
+  async jaeger() {
+    // Its traces end with it, as docker-compose.yml says. It has to take new ones.
+    return async () => {
+      const response = await fetch(`${urls.app}/my-view?seconds=0`);
+      await traceOf(urls.jaeger, response.headers.get('x-trace-id') ?? '', 2);
     };
   },
 

@@ -32,7 +32,7 @@ before(async () => {
 });
 
 test('no container can write to its image, gain privileges, or use a capability', () => {
-  assert.ok(containers.length >= 7);
+  assert.ok(containers.length >= 8);
   for (const { service, HostConfig } of containers) {
     assert.equal(HostConfig.ReadonlyRootfs, true, service);
     assert.deepEqual(HostConfig.CapDrop, ['ALL'], service);
@@ -73,7 +73,7 @@ test('every published port is bound to this machine only', () => {
   const bindings = containers.flatMap(({ HostConfig }) =>
     Object.values(HostConfig.PortBindings ?? {}).flat(),
   );
-  assert.ok(bindings.length >= 7);
+  assert.ok(bindings.length >= 8);
   for (const { HostIp } of bindings) assert.equal(HostIp, '127.0.0.1');
 });
 
@@ -90,11 +90,14 @@ test('services reach those they talk to, and no others', async () => {
     );
   };
   assert.equal(await reaches('app', 'bugsink', 8000), true, 'app to bugsink');
+  assert.equal(await reaches('app', 'jaeger', 4318), true, 'app to jaeger');
   assert.equal(await reaches('bugsink', 'maildev', 1025), true, 'bugsink to maildev');
   for (const [from, host, port] of [
     ['bugsink', 'prometheus', 9090],
     ['bugsink', 'alertmanager', 9093],
     ['bugsink', 'grafana', 3000],
+    ['bugsink', 'jaeger', 16686],
+    ['maildev', 'jaeger', 4318],
     ['app', 'maildev', 1025],
     ['app', 'alertmanager', 9093],
     ['app', 'grafana', 3000],

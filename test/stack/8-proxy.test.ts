@@ -11,7 +11,7 @@ const CONNECTIONS = 12;
 
 const { urls, compose } = await startOwnStack({
   name: 'proxy',
-  files: ['haproxy/docker-compose.yml'],
+  files: ['deploy/haproxy/docker-compose.yml'],
   replicas: REPLICAS,
   entrance: 'haproxy',
 });

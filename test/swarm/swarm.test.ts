@@ -134,7 +134,7 @@ test(`a swarm of ${NODES} nodes and ${REPLICAS} replicas`, { skip: reason ?? fal
     stdio: ['pipe', 'ignore', 'inherit'],
   });
   const deploy = (settings: Record<string, string>) =>
-    execFileSync('swarm/deploy', ['--resolve-image', 'never', '--detach'], {
+    execFileSync('deploy/swarm/deploy', ['--resolve-image', 'never', '--detach'], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: {
         ...process.env,
@@ -146,7 +146,7 @@ test(`a swarm of ${NODES} nodes and ${REPLICAS} replicas`, { skip: reason ?? fal
         ...settings,
       },
     });
-  console.log('swarm/deploy');
+  console.log('deploy/swarm/deploy');
   deploy({ APP_IMAGE: `${IMAGE}:1` });
 
   /** "2/2", by the service's name. */
@@ -436,7 +436,7 @@ async function buildImages(): Promise<string[]> {
   execFileSync('docker', ['build', '--quiet', '--tag', `${IMAGE}:1`, '--tag', `${IMAGE}:2`, '.'], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
-  const files = ['--file', 'docker-compose.yml', '--file', 'haproxy/docker-compose.yml'];
+  const files = ['--file', 'docker-compose.yml', '--file', 'deploy/haproxy/docker-compose.yml'];
   const haproxy = docker('compose', ...files, 'config', '--images')
     .split('\n')
     .find((image) => image.startsWith('haproxy:'));

@@ -9,6 +9,7 @@ const PORTS = {
   bugsink: 8000,
   prometheus: 9090,
   alertmanager: 9093,
+  jaeger: 16686,
   grafana: 3000,
   maildev: 1080,
 } as const;
@@ -105,7 +106,7 @@ async function urlsOf(compose: Stack['compose'], entrance: string): Promise<Stac
 
 /** Free ports for a stack, as settings of the Compose file. */
 export async function portSettings(replicas: number): Promise<Record<string, string>> {
-  const single = ['BUGSINK', 'PROMETHEUS', 'ALERTMANAGER', 'GRAFANA', 'MAILDEV'];
+  const single = ['BUGSINK', 'PROMETHEUS', 'ALERTMANAGER', 'JAEGER', 'GRAFANA', 'MAILDEV'];
   let next = await freePorts(single.length + 2 * replicas);
   const take = (count: number) => {
     const first = next;

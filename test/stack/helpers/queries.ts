@@ -57,7 +57,8 @@ interface DataSource {
   uid: string;
   type: string;
   url: string;
-  jsonData: { timeInterval?: string };
+  isDefault?: boolean;
+  jsonData?: { timeInterval?: string };
 }
 
 export const dataSources: DataSource[] = filesIn(
@@ -93,7 +94,7 @@ function seconds(duration: string): number {
 /** The variables that Grafana adds, for a graph as fine as the samples are. */
 export function intervals(dashboard: Dashboard, { jsonData }: DataSource): Record<string, string> {
   // 15s is what Grafana assumes where a data source does not say how often it is filled.
-  const interval = seconds(jsonData.timeInterval ?? '15s');
+  const interval = seconds(jsonData?.timeInterval ?? '15s');
   const range = seconds(dashboard.time.from);
   return {
     __interval: `${interval}s`,

@@ -1,4 +1,4 @@
 import { writeFileSync } from 'node:fs';
 import { prometheusRule } from './prometheus-rule.ts';
 
-writeFileSync('kubernetes/base/prometheusrule.yaml', prometheusRule());
+writeFileSync('deploy/kubernetes/base/prometheusrule.yaml', prometheusRule());

@@ -1,0 +1,237 @@
+/**
+ * Sends what the SDK traces to an OpenTelemetry collector such as Jaeger, too: as OTLP/HTTP in JSON,
+ * https://opentelemetry.io/docs/specs/otlp/
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as Sentry from '@sentry/node';
+import type { FastifyInstance } from 'fastify';
+import fp from 'fastify-plugin';
+import { Counter } from 'prom-client';
+import { eventUuid } from './request-metrics.ts';
+import { withholdTransactions } from './transactions.ts';
+
+type Span = Parameters<typeof Sentry.spanToJSON>[0];
+type Attributes = Record<string, unknown>;
+
+export interface TraceExportOptions {
+  /** The collector's address, such as http://localhost:4318/v1/traces. Without one nothing is sent. */
+  otlpEndpoint?: string;
+  /** What the traces are filed under. */
+  serviceName?: string;
+  version?: string;
+  /** False for a tracker that keeps errors only. */
+  sendTransactions?: boolean;
+}
+
+/** Milliseconds in which spans gather before they are sent together. */
+const GATHER_TIME = 500;
+/** Milliseconds after which a collector that does not answer counts as not reached. */
+const ANSWER_TIMEOUT = 5_000;
+const FLUSH_TIMEOUT = 1_000;
+/** How many spans wait at most. More than this in a second are lost. */
+const MAX_WAITING = 4096;
+/** Written as JSON at once: small enough to hold up no request. */
+const MAX_BATCH = 512;
+const MAX_TEXT_LENGTH = 4096;
+
+const REASONS = ['network_error', 'http_error', 'rejected', 'queue_overflow', 'shutdown'] as const;
+type Reason = (typeof REASONS)[number];
+
+const INTERNAL = 1;
+const SERVER = 2;
+const KINDS: Record<string, number> = { server: SERVER, client: 3, producer: 4, consumer: 5 };
+const STATUS_ERROR = 2;
+
+const spansLost = new Counter({
+  name: 'otlp_spans_lost_total',
+  help: 'Spans that did not reach the OpenTelemetry collector',
+  labelNames: ['reason'],
+});
+// A series that starts at 0 lets rate() see the first loss.
+for (const reason of REASONS) spansLost.inc({ reason }, 0);
+
+async function otlpTraces(app: FastifyInstance, options: TraceExportOptions) {
+  const client = Sentry.getClient();
+  const { otlpEndpoint, serviceName = 'unknown_service:node', version } = options;
+  if (!client) return;
+  withholdTransactions(client, options);
+  if (!otlpEndpoint) return;
+
+  const { environment } = client.getOptions();
+  const exporter = new Exporter(app, otlpEndpoint, {
+    'service.name': serviceName,
+    'service.version': version,
+    'deployment.environment.name': environment,
+  });
+  client.on('afterSpanEnd', (span) => {
+    if (isSampled(span)) exporter.add(span);
+  });
+  client.on('beforeSendEvent', nameEvent);
+  app.addHook('onClose', () => exporter.flush());
+}
+
+/** The request's span tells which event reports its failure. The SDK lets it do so also after its end. */
+function nameEvent({ type, event_id, exception }: Sentry.Event): void {
+  const span = Sentry.getActiveSpan();
+  if (type || !event_id || !span || !Sentry.isEnabled()) return;
+  Sentry.getRootSpan(span).setAttributes({
+    'sentry.event_id': eventUuid(event_id),
+    'error.type': exception?.values?.at(-1)?.type,
+  });
+}
+
+const isSampled = (span: Span) => (span.spanContext().traceFlags & 1) === 1;
+
+class Exporter {
+  #app: FastifyInstance;
+  #endpoint: string;
+  #resource: Attributes;
+  #timer: NodeJS.Timeout;
+  /** Ended just now. They are sent one round later, when the event of a failed request is known. */
+  #ended: Span[] = [];
+  #due: Span[] = [];
+  #onTheirWay = 0;
+  #sending: Promise<void> | undefined;
+  #isReached = true;
+
+  constructor(app: FastifyInstance, endpoint: string, resource: Attributes) {
+    this.#app = app;
+    this.#endpoint = endpoint;
+    this.#resource = resource;
+    // Begun here and not with a span: a timer holds on to everything of the request that began it.
+    this.#timer = setInterval(() => {
+      void this.#send();
+      this.#takeEnded();
+    }, GATHER_TIME).unref();
+  }
+
+  add(span: Span): void {
+    if (this.#ended.length + this.#due.length < MAX_WAITING) this.#ended.push(span);
+    else spansLost.inc({ reason: 'queue_overflow' });
+  }
+
+  /** Sends what waits, for a limited time, and says what was lost since the start. */
+  async flush(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#takeEnded();
+    await Promise.race([this.#send(), sleep(FLUSH_TIMEOUT, undefined, { ref: false })]);
+    this.#lose('shutdown', this.#due.length + this.#onTheirWay);
+    const { values } = await spansLost.get();
+    const lost = values.filter(({ value }) => value > 0);
+    if (lost.length === 0) return;
+    const counts = lost.map(({ labels, value }) => ({ ...labels, count: value }));
+    this.#app.log.warn({ lost: counts }, 'spans did not reach the OpenTelemetry collector');
+  }
+
+  #takeEnded(): void {
+    this.#due.push(...this.#ended);
+    this.#ended = [];
+  }
+
+  #send(): Promise<void> {
+    this.#sending ??= this.#sendAll().finally(() => {
+      this.#sending = undefined;
+    });
+    return this.#sending;
+  }
+
+  async #sendAll(): Promise<void> {
+    while (this.#due.length > 0) {
+      const batch = this.#due.splice(0, MAX_BATCH);
+      this.#onTheirWay = batch.length;
+      await this.#post(batch);
+      this.#onTheirWay = 0;
+    }
+  }
+
+  async #post(spans: Span[]): Promise<void> {
+    const scope = { name: '@sentry/node', version: Sentry.SDK_VERSION };
+    const scopeSpans = [{ scope, spans: spans.map(toOtlp) }];
+    const resource = { attributes: toKeyValues(this.#resource) };
+    try {
+      const response = await fetch(this.#endpoint, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ resourceSpans: [{ resource, scopeSpans }] }),
+        // A redirect would become a GET, whose answer says nothing of the spans.
+        redirect: 'manual',
+        signal: AbortSignal.timeout(ANSWER_TIMEOUT),
+      });
+      const answer = await response.text();
+      if (!response.ok) {
+        this.#lose('http_error', spans.length, `it answered ${response.status}`);
+        return;
+      }
+      const [, rejected = 0] = /"rejectedSpans":\s*"?(\d+)/.exec(answer) ?? [];
+      this.#lose('rejected', Number(rejected), 'it rejected them');
+      this.#isReached = Number(rejected) === 0;
+    } catch (error) {
+      const { message, cause } = error as Error;
+      this.#lose('network_error', spans.length, (cause as Error)?.message || message);
+    }
+  }
+
+  #lose(reason: Reason, count: number, why = ''): void {
+    if (count === 0) return;
+    spansLost.inc({ reason }, count);
+    // Once, and not every half a second of an outage.
+    if (why && this.#isReached) {
+      this.#isReached = false;
+      this.#app.log.warn(`spans did not reach ${this.#endpoint}: ${why}`);
+    }
+  }
+}
+
+/** A span as OTLP has it, by OpenTelemetry's semantic conventions. */
+export function toOtlp(span: Span) {
+  const json = Sentry.spanToJSON(span);
+  const attributes: Attributes = json.attributes;
+  const kind = kindOf(attributes);
+  const statusCode = attributes['http.response.status_code'];
+  // Sentry calls an answer of 404 an error of the span; for a server it is the client's.
+  const hasFailed =
+    kind === SERVER && statusCode !== undefined
+      ? Number(statusCode) >= 500
+      : json.status === 'error';
+  const errorType =
+    attributes['error.type'] ?? statusCode ?? attributes['sentry.status.message'] ?? '_OTHER';
+  return {
+    traceId: json.trace_id,
+    spanId: json.span_id,
+    parentSpanId: json.parent_span_id,
+    name: json.name,
+    kind,
+    startTimeUnixNano: nanoseconds(json.start_timestamp),
+    endTimeUnixNano: nanoseconds(json.end_timestamp ?? json.start_timestamp),
+    attributes: toKeyValues({
+      ...attributes,
+      'error.type': hasFailed ? String(errorType) : undefined,
+    }),
+    status: hasFailed ? { code: STATUS_ERROR } : {},
+  };
+}
+
+/** Sentry says with an operation such as "http.server" what a span is for. */
+function kindOf(attributes: Attributes): number {
+  const words = String(attributes['otel.kind'] ?? attributes['sentry.op']).toLowerCase();
+  return KINDS[words.split('.').at(-1) ?? ''] ?? INTERNAL;
+}
+
+/** A number of seconds is right to the microsecond; as a number of nanoseconds it would not fit. */
+const nanoseconds = (seconds: number) => `${Math.round(seconds * 1e6)}000`;
+
+const toKeyValues = (values: Attributes) =>
+  Object.entries(values)
+    .filter(([, value]) => value !== undefined && value !== null)
+    .map(([key, value]) => ({ key, value: toAnyValue(value) }));
+
+/** What a collector cannot read makes it refuse all that comes with it: no NaN, no 1e300 as integer. */
+function toAnyValue(value: unknown): object {
+  if (Array.isArray(value)) return { arrayValue: { values: value.map(toAnyValue) } };
+  if (Number.isSafeInteger(value)) return { intValue: String(value) };
+  if (Number.isFinite(value)) return { doubleValue: value };
+  if (typeof value === 'boolean') return { boolValue: value };
+  return { stringValue: String(value).slice(0, MAX_TEXT_LENGTH) };
+}
+
+export default fp(otlpTraces, { name: 'otlp-traces' });
