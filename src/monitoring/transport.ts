@@ -21,6 +21,9 @@ import {
 import { type Answer, CONNECTIONS, makePost, ProxyError, type TransportOptions } from './post.ts';
 import { type Saved, Spool } from './spool.ts';
 
+interface SdkInternals {
+  _numProcessing?: number;
+}
 type ItemType = Parameters<typeof categoryOfType>[0];
 
 export interface WaitingOptions {
@@ -121,6 +124,9 @@ class WaitingTransport implements Transport {
   #end(saveTimeout: number): void {
     this.#save(0, saveTimeout);
     for (const envelope of this.#waiting) if (!envelope.file) this.#lose(envelope, 'shutdown');
+    // What the SDK itself is still busy with, in a `beforeSend` that hangs, say.
+    const { _numProcessing: unfinished = 0 } = (Sentry.getClient() ?? {}) as SdkInternals;
+    if (unfinished > 0) countLoss('unknown', 'shutdown', unfinished);
     this.#onDisk((spool) => spool.close());
     const saved = this.#waiting.size;
     if (saved > 0) this.#log?.warn({ saved }, 'events wait on the disk for the next start');

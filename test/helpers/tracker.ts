@@ -38,6 +38,7 @@ export async function startTracker(t: TestContext, delay = 0) {
   /** Every request, and the most connections that there were at once. */
   const seen = { requests: 0, connections: 0 };
   let headers: Record<string, string> = {};
+  let poison: string | undefined;
   let answer: Answer | undefined;
 
   const server = createServer(async (request, response) => {
@@ -52,6 +53,7 @@ export async function startTracker(t: TestContext, delay = 0) {
     const [header = '', itemHeader = ''] = text.subarray(0, 4096).toString().split('\n', 2);
     const { event_id } = JSON.parse(header);
     const { type } = JSON.parse(itemHeader);
+    if (poison && text.includes(poison)) return faults.status(500)(request, response);
     if (type === 'event') {
       if (delivered.events.has(event_id)) delivered.twice += 1;
       delivered.events.add(event_id);
@@ -87,6 +89,11 @@ export async function startTracker(t: TestContext, delay = 0) {
     /** From now on every good answer has these headers. */
     answerWith(these: Record<string, string>) {
       headers = these;
+    },
+
+    /** From now on it fails at every event with this text in it, and takes the others. */
+    failAt(text: string) {
+      poison = text;
     },
 
     /** From now on every request is answered so; "refuse" takes no connections at all. */
