@@ -191,3 +191,16 @@ for (const how of ['a hook that hangs', 'a second signal']) {
     assert.deepEqual(line?.lost, [{ category: 'error', reason: 'shutdown', count: 5 }]);
   });
 }
+
+test('events that the SDK never gets done with are in the log, too', async (t) => {
+  const tracker = await startTracker(t);
+  const app = await spawnApp(
+    t,
+    { SENTRY_DSN: tracker.dsn, HANG_IN_SDK: 'yes', SENTRY_TRACES_SAMPLE_RATE: '0' },
+    'test/fixtures/failing-server.js',
+  );
+  await app.get('/report/messages/3');
+  assert.equal(await app.stop(), 0);
+  const line = app.log.find(({ msg }) => msg === 'events did not reach the tracker');
+  assert.deepEqual(line?.lost, [{ category: 'unknown', reason: 'shutdown', count: 3 }]);
+});

@@ -206,6 +206,24 @@ test('a tracker that asks for a pause is left alone, and what it was asked to ta
   assert.equal(await app.metric('sentry_events_waiting'), 10);
 });
 
+test('traces that wait take half of the room, and leave the rest to errors', async (t) => {
+  const tracker = await startTracker(t);
+  await tracker.fail('refuse');
+  const app = await spawnApp(t, {
+    SENTRY_DSN: tracker.dsn,
+    SENTRY_MAX_WAITING_MEGABYTES: '0.2',
+    SENTRY_MAX_TRACES_PER_SECOND: '1000',
+  });
+  await load(() => `${app.url}/my-view?seconds=0`, { connections: CONNECTIONS, requests: 200 });
+  const full = await readSeries(app.metricsUrl);
+  assert.ok(sumOf(full, 'sentry_events_lost_total{category="transaction"') > 0, 'it is full');
+  assert.ok((full.get('sentry_events_waiting_bytes') ?? 0) <= 0.1 * 2 ** 20);
+  for (let i = 0; i < 3; i++) await app.get('/trigger-error/');
+  const series = await readSeries(app.metricsUrl);
+  assert.equal(sumOf(series, LOST_ERRORS), 0);
+  assert.equal(series.get('sentry_events_waiting'), (full.get('sentry_events_waiting') ?? 0) + 3);
+});
+
 test('everything that the SDK sends is accounted for', async (t) => {
   const tracker = await startTracker(t);
   await tracker.fail(faults.status(413));
