@@ -25,6 +25,8 @@ COPY prometheus.yml alertmanager.yml ./
 COPY prometheus/rules prometheus/rules
 COPY grafana/dashboard.ts grafana/
 COPY --from=build /app/dist dist
+# Docker gives a new volume the owner of what it is mounted on.
+RUN install -d -o node -g node -m 700 /var/spool/sentry
 USER node
 EXPOSE 8000 9464
 # No HEALTHCHECK: the traffic service runs this image too and listens on nothing. Compose has it.

@@ -89,6 +89,7 @@ const mistakes: Record<string, string[]> = {
   ],
   SENTRY_TRACES_SAMPLE_RATE: [...ODD_NUMBERS, 'all', '-0.1', '1.01', '.'],
   SENTRY_MAX_TRACES_PER_SECOND: [...ODD_NUMBERS, '0', 'many', '1000000.5'],
+  SENTRY_MAX_WAITING_MEGABYTES: [...ODD_NUMBERS, '0', '1001'],
   SENTRY_URL: ['localhost:9000', 'http://', 'http://h:99999', 'http://[::zz]'],
   SENTRY_EVENT_URL: ['/issues/event/'],
   METRICS_URL: ['localhost'],

@@ -81,11 +81,15 @@ function limitTime(request: http.ClientRequest): void {
   request.once('connect', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
 }
 
-/** The proxy that the environment names for an address, by the SDK's rules. */
+/** The proxy that the environment names for an address, in the variables that the SDK reads. */
 function proxyFor({ protocol, host, hostname }: URL, option?: string): URL | undefined {
   const { http_proxy, https_proxy, no_proxy = '' } = process.env;
-  const isExempt = (name: string) => host.endsWith(name) || hostname.endsWith(name);
-  if (no_proxy.split(',').some((name) => name.trim() !== '' && isExempt(name.trim()))) return;
+  // The SDK takes any end of a name: `app` would exempt `sentry.example.app`, too.
+  const isExempt = no_proxy.split(',').some((entry) => {
+    const name = entry.trim().replace(/^\*?\./, '');
+    return [host, hostname, '*'].includes(name) || (name && hostname.endsWith(`.${name}`));
+  });
+  if (isExempt) return undefined;
   const proxies = {
     'the option proxy': option,
     https_proxy: protocol === 'https:' ? https_proxy : undefined,
@@ -97,7 +101,7 @@ function proxyFor({ protocol, host, hostname }: URL, option?: string): URL | und
     // The value is not repeated: there may be a password in it.
     throw new ProxyError(`${name} has no address of a proxy, but takes http://HOST:PORT.`);
   }
-  return;
+  return undefined;
 }
 
 /** Makes connections through a proxy, for an agent. */

@@ -81,6 +81,8 @@ export class Spool {
 
   async #takeOver(): Promise<void> {
     this.#taking = true;
+    // Not before whoever made this has it.
+    await nextTurn();
     for (const folder of fs.readdirSync(this.#root)) {
       const path = join(this.#root, folder);
       if (!FOLDER.test(folder) || path === this.#own) continue;

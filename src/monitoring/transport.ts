@@ -21,6 +21,9 @@ import {
 import { type Answer, CONNECTIONS, makePost, ProxyError, type TransportOptions } from './post.ts';
 import { type Saved, Spool } from './spool.ts';
 
+interface SdkInternals {
+  _numProcessing?: number;
+}
 type ItemType = Parameters<typeof categoryOfType>[0];
 
 export interface WaitingOptions {
@@ -28,6 +31,8 @@ export interface WaitingOptions {
   maxWaitingMegabytes?: number;
   /** A folder for what waits, so that it outlives the process. Without it memory is all there is. */
   spoolDirectory?: string;
+  /** Milliseconds to save the rest when the process ends. */
+  saveTimeout?: number;
 }
 
 /** Milliseconds until the first new attempt, and at most between two. They double in between. */
@@ -35,11 +40,10 @@ const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 30_000;
 /** Milliseconds between two looks at what waits. */
 const LOOK_EVERY = 200;
-/** Milliseconds of waiting after which an envelope is saved; and that a look may take to save some. */
+/** Milliseconds of waiting after which an envelope is saved, at once while the tracker is away; and
+ * that a look may take to save some. */
 const SAVE_AFTER = 1_000;
 const SAVE_FOR = 5;
-/** Milliseconds to save the rest when the process ends. */
-const SAVE_LAST = 500;
 /** Milliseconds: a tracker that asks for a longer pause does not want this category at all. */
 const UNWANTED = 3_600_000;
 /** How often the tracker may fail at an envelope while it takes others. */
@@ -101,7 +105,8 @@ class WaitingTransport implements Transport {
   }
 
   /** Begins to log, and to save what waits. */
-  start(log: FastifyBaseLogger, { maxWaitingMegabytes, spoolDirectory }: WaitingOptions): void {
+  start(log: FastifyBaseLogger, options: WaitingOptions): void {
+    const { maxWaitingMegabytes, spoolDirectory, saveTimeout = 1_000 } = options;
     this.#log = log;
     if (maxWaitingMegabytes) this.#maxBytes = maxWaitingMegabytes * 2 ** 20;
     try {
@@ -113,12 +118,15 @@ class WaitingTransport implements Transport {
       );
     }
     // However the process ends, with a second signal, too. Before the logger writes its last lines.
-    process.prependOnceListener('exit', () => this.#end());
+    process.prependOnceListener('exit', () => this.#end(saveTimeout));
   }
 
-  #end(): void {
-    this.#save(0, SAVE_LAST);
+  #end(saveTimeout: number): void {
+    this.#save(0, saveTimeout);
     for (const envelope of this.#waiting) if (!envelope.file) this.#lose(envelope, 'shutdown');
+    // What the SDK itself is still busy with, in a `beforeSend` that hangs, say.
+    const { _numProcessing: unfinished = 0 } = (Sentry.getClient() ?? {}) as SdkInternals;
+    if (unfinished > 0) countLoss('unknown', 'shutdown', unfinished);
     this.#onDisk((spool) => spool.close());
     const saved = this.#waiting.size;
     if (saved > 0) this.#log?.warn({ saved }, 'events wait on the disk for the next start');
@@ -159,7 +167,7 @@ class WaitingTransport implements Transport {
     if (this.#waiting.size === 0) return;
     this.#nextLook ??= setTimeout(() => {
       this.#nextLook = undefined;
-      this.#save(SAVE_AFTER, SAVE_FOR);
+      this.#save(Date.now() < this.#resumeAt ? 0 : SAVE_AFTER, SAVE_FOR);
       this.#sendNext();
     }, LOOK_EVERY).unref();
   }

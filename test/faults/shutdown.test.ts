@@ -151,3 +151,56 @@ test('what the stop could not deliver is in the log, to the last event', async (
     40,
   );
 });
+
+test('a hook that hangs takes no more than its share: the last events are sent, exit 1', async (t) => {
+  const tracker = await startTracker(t);
+  const app = await spawnApp(
+    t,
+    { SENTRY_DSN: tracker.dsn, HANG_ON_CLOSE: 'yes', SENTRY_TRACES_SAMPLE_RATE: '0' },
+    'test/fixtures/failing-server.js',
+  );
+  await tracker.fail('refuse');
+  for (let i = 0; i < 5; i++) await app.get('/fail/handler');
+  const end = app.stop();
+  await eventually(() => assert.ok(app.log.some(({ msg }) => msg === 'stopping')));
+  await tracker.repair();
+  assert.equal(await end, 1);
+  assert.ok(
+    app.log.some(({ msg }) => msg.startsWith('something of the application does not close')),
+  );
+  assert.equal(tracker.delivered.events.size, 5);
+});
+
+for (const how of ['a hook that hangs', 'a second signal']) {
+  test(`with ${how}, too, what is lost is in the log`, async (t) => {
+    const tracker = await startTracker(t);
+    await tracker.fail(faults.never);
+    const app = await spawnApp(
+      t,
+      { SENTRY_DSN: tracker.dsn, HANG_ON_CLOSE: 'yes', SENTRY_TRACES_SAMPLE_RATE: '0' },
+      'test/fixtures/failing-server.js',
+    );
+    for (let i = 0; i < 5; i++) await app.get('/fail/handler');
+    const end = app.stop();
+    if (how === 'a second signal') {
+      await eventually(() => assert.ok(app.log.some(({ msg }) => msg === 'stopping')));
+      app.child.kill('SIGTERM');
+    }
+    assert.equal(await end, 1);
+    const line = app.log.find(({ msg }) => msg === 'events did not reach the tracker');
+    assert.deepEqual(line?.lost, [{ category: 'error', reason: 'shutdown', count: 5 }]);
+  });
+}
+
+test('events that the SDK never gets done with are in the log, too', async (t) => {
+  const tracker = await startTracker(t);
+  const app = await spawnApp(
+    t,
+    { SENTRY_DSN: tracker.dsn, HANG_IN_SDK: 'yes', SENTRY_TRACES_SAMPLE_RATE: '0' },
+    'test/fixtures/failing-server.js',
+  );
+  await app.get('/report/messages/3');
+  assert.equal(await app.stop(), 0);
+  const line = app.log.find(({ msg }) => msg === 'events did not reach the tracker');
+  assert.deepEqual(line?.lost, [{ category: 'unknown', reason: 'shutdown', count: 3 }]);
+});

@@ -11,6 +11,13 @@ export type Answer = (request: IncomingMessage, response: ServerResponse) => voi
 /** What a tracker that is down does with a request. */
 export const faults = {
   never: (() => {}) as Answer,
+  /** A byte a second: of the headers, and of an answer that says how long it is. */
+  drip: ((_request, response) => {
+    const bytes = 'HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n';
+    let sent = 0;
+    const timer = setInterval(() => response.socket?.write(bytes[sent++] ?? 'x'), 1_000);
+    response.socket?.on('close', () => clearInterval(timer));
+  }) as Answer,
   garbage: ((_request, response) => {
     response.socket?.end('\0\x01 this is not HTTP\r\n\r\n');
   }) as Answer,
@@ -27,12 +34,17 @@ export const faults = {
  * @param delay milliseconds until it has stored an event.
  */
 export async function startTracker(t: TestContext, delay = 0) {
-  const delivered = { events: new Set<string>(), transactions: 0 };
+  const delivered = { events: new Set<string>(), transactions: 0, twice: 0 };
+  /** Every request, and the most connections that there were at once. */
+  const seen = { requests: 0, connections: 0 };
+  let headers: Record<string, string> = {};
+  let poison: string | undefined;
   let answer: Answer | undefined;
 
   const server = createServer(async (request, response) => {
     const body = await buffer(request).catch(() => undefined);
     if (!body) return;
+    seen.requests += 1;
     if (answer) return answer(request, response);
     if (delay > 0) await sleep(delay);
     if (response.destroyed) return;
@@ -41,9 +53,18 @@ export async function startTracker(t: TestContext, delay = 0) {
     const [header = '', itemHeader = ''] = text.subarray(0, 4096).toString().split('\n', 2);
     const { event_id } = JSON.parse(header);
     const { type } = JSON.parse(itemHeader);
-    if (type === 'event') delivered.events.add(event_id);
+    if (poison && text.includes(poison)) return faults.status(500)(request, response);
+    if (type === 'event') {
+      if (delivered.events.has(event_id)) delivered.twice += 1;
+      delivered.events.add(event_id);
+    }
     if (type === 'transaction') delivered.transactions += 1;
-    response.end('{}');
+    response.writeHead(200, headers).end('{}');
+  });
+  server.on('connection', () => {
+    server.getConnections((_error, count) => {
+      seen.connections = Math.max(seen.connections, count);
+    });
   });
   const listen = async (port: number) => {
     server.listen(port, '127.0.0.1');
@@ -62,6 +83,18 @@ export async function startTracker(t: TestContext, delay = 0) {
   return {
     dsn: `http://0123456789abcdef0123456789abcdef@127.0.0.1:${port}/1`,
     delivered,
+    seen,
+    port,
+
+    /** From now on every good answer has these headers. */
+    answerWith(these: Record<string, string>) {
+      headers = these;
+    },
+
+    /** From now on it fails at every event with this text in it, and takes the others. */
+    failAt(text: string) {
+      poison = text;
+    },
 
     /** From now on every request is answered so; "refuse" takes no connections at all. */
     async fail(how: Answer | 'refuse') {

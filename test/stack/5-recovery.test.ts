@@ -1,6 +1,10 @@
 /** Every service comes back after a restart, a crash and in a new container, with what it kept. */
 import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../helpers/eventually.ts';
 import { docker, SERVICES, type Service, startOwnStack } from './helpers/compose.ts';
 import { traceOf } from './helpers/jaeger.ts';
@@ -156,19 +160,94 @@ for (const service of SERVICES) {
   });
 }
 
-test('a tracker whose name does not resolve loses events, counted, until it is back', async () => {
-  const lost = async () =>
-    (await queryValue(urls.prometheus, 'sum(sentry_events_lost_total{category="error"})')) ?? 0;
-  const before = await lost();
+/** The ids of all events that Bugsink has, and how many events those are. */
+async function storedEvents() {
+  const api = await bugsinkApi(stack);
+  const ids: string[] = [];
+  const { results: issues } = await api('/issues/?project=1');
+  for (const { id } of issues) {
+    let page = await api(`/events/?issue=${id}`);
+    for (;;) {
+      ids.push(...page.results.map(({ event_id }: { event_id: string }) => event_id));
+      if (!page.next) break;
+      const { pathname, search } = new URL(page.next);
+      page = await api(`${pathname.replace('/api/canonical/0', '')}${search}`);
+    }
+  }
+  return ids;
+}
 
-  await stack.compose('stop', 'bugsink');
-  const lookup = "require('node:dns').lookup('bugsink', (error) => console.log(error?.code))";
-  const code = await stack.compose('exec', '-T', 'app', 'node', '--eval', lookup);
-  assert.match(code, /ENOTFOUND|EAI_AGAIN/, 'the engine forgets the name of a stopped container');
-  await triggerError(urls.app);
-  await eventually(async () => assert.equal((await lost()) - before, 1, 'it is counted'), 60);
+const lostErrors = () =>
+  queryValue(urls.prometheus, 'sum(sentry_events_lost_total{category="error"})');
 
-  await stack.compose('up', '-d', '--no-deps', '--wait', 'bugsink');
-  const returns = await use.bugsink();
-  await eventually(returns, 30);
+const outages: Record<string, (whileAway: () => Promise<unknown>) => Promise<unknown>> = {
+  // The engine forgets the name of a stopped container.
+  'stopped, and its name does not resolve': async (whileAway) => {
+    await stack.compose('stop', 'bugsink');
+    const lookup = "require('node:dns').lookup('bugsink', (error) => console.log(error?.code))";
+    const code = await stack.compose('exec', '-T', 'app', 'node', '--eval', lookup);
+    assert.match(code, /ENOTFOUND|EAI_AGAIN/);
+    await whileAway();
+    await stack.compose('up', '-d', '--no-deps', '--wait', 'bugsink');
+  },
+  paused: async (whileAway) => {
+    await stack.compose('pause', 'bugsink');
+    await whileAway();
+    await stack.compose('unpause', 'bugsink');
+  },
+  restarted: async (whileAway) => {
+    await Promise.all([stack.compose('restart', 'bugsink'), whileAway()]);
+  },
+  'stopped while the application is restarted': async (whileAway) => {
+    await stack.compose('stop', 'bugsink');
+    await whileAway();
+    await stack.compose('restart', 'app');
+    await eventually(async () => assert.equal((await fetch(`${urls.app}/readyz`)).status, 200), 60);
+    await stack.compose('up', '-d', '--no-deps', '--wait', 'bugsink');
+  },
+};
+
+for (const [how, outage] of Object.entries(outages)) {
+  test(`a tracker that is ${how} under load has every event afterwards, once`, async (t) => {
+    const before = (await storedEvents()).length;
+    const captured: string[] = [];
+    await outage(async () => {
+      // Five seconds: what Bugsink takes in five minutes is limited.
+      for (let i = 0; i < 50; i++) {
+        captured.push(await triggerError(urls.app));
+        await sleep(100);
+      }
+    });
+    await eventually(async () => {
+      const stored = await storedEvents();
+      assert.equal(stored.length - before, captured.length);
+      for (const id of captured) assert.ok(stored.includes(asUuid(id)), `event ${id} is stored`);
+    }, 180);
+    assert.equal(await lostErrors(), 0);
+    t.diagnostic(`${captured.length} of ${captured.length} events arrived`);
+  });
+}
+
+test('behind a proxy of the Docker client that leads nowhere the services are healthy and talk', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'docker-config-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const proxy = 'http://192.0.2.1:3128';
+  const proxies = { default: { httpProxy: proxy, httpsProxy: proxy } };
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ proxies }));
+  const plugins = join(process.env.DOCKER_CONFIG ?? join(homedir(), '.docker'), 'cli-plugins');
+  if (existsSync(plugins)) symlinkSync(plugins, join(folder, 'cli-plugins'));
+  const { DOCKER_CONFIG } = process.env;
+  t.after(() => {
+    if (DOCKER_CONFIG === undefined) delete process.env.DOCKER_CONFIG;
+    else process.env.DOCKER_CONFIG = DOCKER_CONFIG;
+  });
+  process.env.DOCKER_CONFIG = folder;
+
+  await stack.compose('up', '-d', '--no-build', '--force-recreate', '--wait', ...SERVICES);
+  const environment = await stack.compose('exec', '-T', 'app', 'env');
+  assert.match(environment, /^http_proxy=http:\/\/192\.0\.2\.1:3128$/m, 'it is passed on');
+  for (const service of ['app', 'bugsink', 'grafana', 'maildev'] as const) {
+    const works = await use[service]();
+    await eventually(works, 60);
+  }
 });
