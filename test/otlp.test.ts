@@ -119,6 +119,7 @@ test("a caller's span is the parent, and a trace that it does not record is not 
     await app.get('/my-view?seconds=0', { headers: { traceparent } });
   }
   await app.stop();
+  assert.equal(sink.spans.length, 2, 'the page and its work, of one visit');
   const roots = sink.spans.filter(({ kind }) => kind === SERVER);
   assert.equal(roots.length, 1);
   assert.equal(roots[0]?.traceId, CALLER.traceId);
