@@ -229,3 +229,27 @@ test('a page links its trace if that is recorded, also without a tracker, and el
     }
   }
 });
+
+test('what an application puts on a span arrives, whatever its type', async (t) => {
+  const sink = await startOtlpSink(t);
+  const environment = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: sink.endpoint };
+  const app = await spawnApp(t, environment, 'test/fixtures/failing-server.js');
+  await app.get('/odd-span');
+  const span = await eventually(() => {
+    const found = sink.spans.find(({ name }) => name === 'odd');
+    assert.ok(found);
+    return found;
+  });
+  const { 'sentry.origin': _origin, ...attributes } = span.attributes;
+  assert.deepEqual(attributes, {
+    integer: '9007199254740991',
+    large: 1e300,
+    part: 0.5,
+    none: 'NaN',
+    flag: false,
+    list: { values: [{ stringValue: 'a' }, { intValue: '1' }] },
+    object: "[Object: null prototype] { a: 'b' }",
+    long: 'x'.repeat(4096),
+  });
+  assert.equal(await app.metric('otlp_spans_lost_total{reason="network_error"}'), 0);
+});

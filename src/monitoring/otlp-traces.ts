@@ -3,6 +3,7 @@
  * https://opentelemetry.io/docs/specs/otlp/
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import * as Sentry from '@sentry/node';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
@@ -63,20 +64,26 @@ async function otlpTraces(app: FastifyInstance, options: TraceExportOptions) {
     'service.version': version,
     'deployment.environment.name': environment,
   });
-  client.on('afterSpanEnd', (span) => {
-    if (isSampled(span)) exporter.add(span);
+  const unsubscribe = [
+    client.on('afterSpanEnd', (span) => {
+      if (isSampled(span)) exporter.add(span);
+    }),
+    client.on('beforeSendEvent', nameEvent),
+  ];
+  app.addHook('onClose', async () => {
+    await exporter.flush();
+    for (const stop of unsubscribe) stop();
   });
-  client.on('beforeSendEvent', nameEvent);
-  app.addHook('onClose', () => exporter.flush());
 }
 
 /** The request's span tells which event reports its failure. The SDK lets it do so also after its end. */
 function nameEvent({ type, event_id, exception }: Sentry.Event): void {
   const span = Sentry.getActiveSpan();
   if (type || !event_id || !span || !Sentry.isEnabled()) return;
+  const thrown = exception?.values?.at(-1);
   Sentry.getRootSpan(span).setAttributes({
     'sentry.event_id': eventUuid(event_id),
-    'error.type': exception?.values?.at(-1)?.type,
+    ...(thrown?.mechanism?.handled === false && { 'error.type': thrown.type }),
   });
 }
 
@@ -145,10 +152,10 @@ class Exporter {
   }
 
   async #post(spans: Span[]): Promise<void> {
-    const scope = { name: '@sentry/node', version: Sentry.SDK_VERSION };
-    const scopeSpans = [{ scope, spans: spans.map(toOtlp) }];
-    const resource = { attributes: toKeyValues(this.#resource) };
     try {
+      const scope = { name: '@sentry/node', version: Sentry.SDK_VERSION };
+      const scopeSpans = [{ scope, spans: spans.map(toOtlp) }];
+      const resource = { attributes: toKeyValues(this.#resource) };
       const response = await fetch(this.#endpoint, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
@@ -231,7 +238,9 @@ function toAnyValue(value: unknown): object {
   if (Number.isSafeInteger(value)) return { intValue: String(value) };
   if (Number.isFinite(value)) return { doubleValue: value };
   if (typeof value === 'boolean') return { boolValue: value };
-  return { stringValue: String(value).slice(0, MAX_TEXT_LENGTH) };
+  // Not String(), which throws for an object without a prototype, such as a request's query.
+  const text = typeof value === 'string' ? value : inspect(value, { breakLength: Infinity });
+  return { stringValue: text.slice(0, MAX_TEXT_LENGTH) };
 }
 
 export default fp(otlpTraces, { name: 'otlp-traces' });
