@@ -5,6 +5,7 @@ import guide from './guide/index.ts';
 import drain from './http/drain.ts';
 import health from './http/health.ts';
 import security, { SECURITY_HEADERS } from './http/security.ts';
+import { stopBudget } from './http/stop-budget.ts';
 import monitoring, { traceIds } from './monitoring/index.ts';
 import countRequests from './routes/count-requests.ts';
 import myView from './routes/my-view.ts';
@@ -23,6 +24,8 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
     connectionTimeout: 20_000,
     http: { headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
     bodyLimit: 16 * 1024,
+    // Or else what is not finite, as "1e400", passes every bound: it would not count as a number.
+    ajv: { customOptions: { strictNumbers: false } },
     // An address that cannot be decoded is refused before any hook, by an answer of Fastify's own
     // that says who made it.
     frameworkErrors: (_error, _request, reply) => {
@@ -36,6 +39,9 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
   app.register(monitoring, {
     metrics: { host: config.HOST, port: config.METRICS_PORT },
     maxTracesPerSecond: config.SENTRY_MAX_TRACES_PER_SECOND,
+    maxWaitingMegabytes: config.SENTRY_MAX_WAITING_MEGABYTES,
+    spoolDirectory: config.SENTRY_SPOOL_DIRECTORY,
+    flushTimeout: stopBudget.flush,
     otlpEndpoint: config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
     serviceName: config.OTEL_SERVICE_NAME,
     sendTransactions: config.SENTRY_SEND_TRANSACTIONS,

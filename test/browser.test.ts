@@ -11,6 +11,7 @@ const PAGES = [
   { name: 'the guide', path: '/', status: 200 },
   { name: 'the guide in Russian', path: '/?language=ru', status: 200 },
   { name: 'my-view', path: '/my-view?seconds=0', status: 200 },
+  { name: 'a refused request', path: '/my-view?seconds=x', status: 400 },
   { name: 'the 500 page', path: '/trigger-error/', status: 500 },
   { name: 'the 404 page', path: '/no/such/page', status: 404 },
 ];
@@ -92,6 +93,16 @@ test('the pages in a real browser', { skip: noBrowser }, async (t) => {
     await page.close();
   });
 
+  await t.test('one click selects a whole command', async () => {
+    const page = await browser.newPage();
+    await page.goto(app.url);
+    const command = page.locator('.command code').first();
+    await command.click();
+    const selected = await page.evaluate('getSelection().toString()');
+    assert.equal(selected, await command.innerText());
+    await page.close();
+  });
+
   await t.test(
     'the buttons of the guide and the way back to what happened, without JavaScript',
     async () => {
@@ -114,8 +125,14 @@ test('the pages in a real browser', { skip: noBrowser }, async (t) => {
       const visits = async () => Number(await page.locator('#visits').innerText());
       const before = await visits();
       await page.getByRole('link', { name: 'Visit the page', exact: true }).click();
-      await page.getByRole('link', { name: 'Back to the counts' }).click();
+      await page.getByRole('link', { name: 'Back to the guide' }).click();
       assert.equal(await visits(), before + 1);
+
+      await page.getByRole('link', { name: 'A page that works for a second' }).click();
+      await page.getByRole('link', { name: 'Русский' }).click();
+      await page.getByRole('link', { name: 'Вернуться в руководство' }).click();
+      assert.match(page.url(), /#performance$/, 'the step that the reader came from');
+      await page.getByRole('link', { name: 'English' }).click();
 
       const hold = page.getByRole('link', { name: 'Hold it open' });
       assert.equal(await hold.getAttribute('target'), '_blank');

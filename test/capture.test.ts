@@ -74,7 +74,34 @@ for (const tracesPerRequest of ['1', '0']) {
   });
 }
 
-for (const what of ['exception', 'rejection', 'abort']) {
+test('an error that refuses to be read or written is answered, logged and reported like any other', async (t) => {
+  const sink = await startEnvelopeSink(t);
+  const app = await spawnApp(t, { SENTRY_DSN: sink.dsn }, FAILING_SERVER);
+  const odd = ['message', 'stack', 'name', 'cause', 'code', 'status', 'headers', 'other', 'json'];
+  for (const name of ['frozen', 'proxy', 'revoked', 'symbol', 'bare', 'bigint', ...odd]) {
+    const response = await app.get(`/fail/odd/${name}`);
+    assert.equal(response.status, 500, name);
+    const html = await response.text();
+    assert.match(html, /id="event-id"/, name);
+    assert.doesNotMatch(html, /internal/, name);
+  }
+  for (const name of ['frozen-client-error', 'client-error-message']) {
+    const response = await app.get(`/fail/odd/${name}`);
+    assert.equal(response.status, 422, name);
+    assert.match(response.headers.get('content-type') ?? '', /^text\/html/, name);
+    assert.doesNotMatch(await response.text(), /nobody may read this/, name);
+  }
+  assert.equal(await app.stop(), 0);
+  assert.equal(sink.items('event').length, 15);
+  const failed = app.log.filter(({ msg }) => msg === 'request failed');
+  assert.equal(failed.length, 15);
+  const logged = failed.map(({ err }) => (err as Error | undefined)?.message);
+  assert.deepEqual(logged.slice(0, 2), ['internal', 'The message of this error cannot be read.']);
+  const reported = messages(sink.items('event'));
+  assert.equal(reported.filter((message) => message?.includes('internal')).length, 10);
+});
+
+for (const what of ['exception', 'rejection', 'abort', 'frozen']) {
   test(`an ${what} outside of any request is delivered, and ends the process with 1`, async (t) => {
     const sink = await startEnvelopeSink(t);
     const app = await spawnApp(t, { SENTRY_DSN: sink.dsn }, FAILING_SERVER);

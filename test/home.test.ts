@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { get } from 'node:http';
+import { hostname } from 'node:os';
 import { test } from 'node:test';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
 import { eventually } from './helpers/eventually.ts';
@@ -28,9 +29,9 @@ test('the guide links every step to what does it and what shows it', async (t) =
   assert.equal(response.status, 200);
   const html = await response.text();
   for (const url of [
-    '/trigger-error/',
-    '/my-view',
-    '/my-view?seconds=10',
+    '/trigger-error/?from=trigger-error',
+    '/my-view?from=instrument',
+    '/my-view?seconds=10&from=instrument',
     'http://tracker.example',
     'http://app.example:9464/metrics',
     'http://prometheus.example/targets',
@@ -52,7 +53,7 @@ test('what is not configured is not linked, and said to be off', async (t) => {
   const app = await spawnApp(t);
   const html = await (await app.get('/')).text();
   assert.deepEqual(
-    links(html).filter((url) => !/^[/#]/.test(url) && url !== 'data:,'),
+    links(html).filter((url) => !/^[/#?]/.test(url) && url !== 'data:,'),
     [],
   );
   assert.match(html, /off: errors are only logged/);
@@ -89,7 +90,9 @@ test('the code of every step stands in its file, and every marked region is in a
   assert.equal(steps.length, 12);
   const files: string[] = [];
   for (const step of steps) {
-    const snippets = [...step.matchAll(/<pre [^>]*aria-label="([^"]+)"><code>(.*?)<\/code>/gs)];
+    const snippets = [
+      ...step.matchAll(/<pre tabindex[^>]*aria-label="([^"]+)"><code>(.*?)<\/code>/gs),
+    ];
     assert.ok(snippets.length > 0, step);
     for (const [, file = '', escaped = ''] of snippets) {
       const code = escaped.replaceAll(/&([^;]+);/g, (_, name) => ENTITIES[name] ?? '');
@@ -122,6 +125,16 @@ test('the guide shows the counts as they are', async (t) => {
   assert.equal(numberIn(await guide(), 'visits'), 2);
 });
 
+/** Visits a page under a name that fetch() would not send; resolves to the page and its cookies. */
+async function visitAs(url: string, path: string, headers: Record<string, string>) {
+  const [response] = await once(get(url + path, { headers }), 'response');
+  const html = String(Buffer.concat(await response.toArray()));
+  const cookies: string[] = response.headers['set-cookie'] ?? [];
+  return { html, cookies };
+}
+
+const EVENT = /tracker\.example\/issues\/event\/([0-9a-f-]{36})"/;
+
 test("the guide links a visitor's last event, whichever replica it met", async (t) => {
   const sink = await startEnvelopeSink(t);
   const settings = {
@@ -130,22 +143,91 @@ test("the guide links a visitor's last event, whichever replica it met", async (
     COOKIE_SECRET: 'the same secret on all of the replicas',
   };
   const [one, other] = [await spawnApp(t, settings), await spawnApp(t, settings)];
-  const EVENT = /tracker\.example\/issues\/event\/([0-9a-f-]{36})"/;
-  const eventOn = async (cookie: string) => {
-    const html = await (await other.get('/', { headers: { cookie } })).text();
-    return EVENT.exec(html)?.[1];
-  };
+  const host = 'localhost:8000';
+  const eventOn = async (cookie: string) =>
+    EVENT.exec((await visitAs(other.url, '/', { host, cookie })).html)?.[1];
 
-  const error = await one.get('/trigger-error/');
-  const [setCookie = ''] = error.headers.getSetCookie();
-  for (const attribute of ['event=', 'HttpOnly', 'SameSite=Lax', 'Path=/']) {
+  const error = await visitAs(one.url, '/trigger-error/', { host });
+  const [setCookie = ''] = error.cookies;
+  for (const attribute of ['event-8000=', 'HttpOnly', 'SameSite=Lax', 'Path=/']) {
     assert.ok(setCookie.includes(attribute), attribute);
   }
   const cookie = setCookie.split(';')[0] ?? '';
-  assert.equal(await eventOn(cookie), EVENT.exec(await error.text())?.[1]);
+  assert.equal(await eventOn(cookie), EVENT.exec(error.html)?.[1]);
   assert.equal(await eventOn(''), undefined, 'somebody else has no event');
   assert.equal(await eventOn(cookie.replace(/=..../, '=0000')), undefined, 'a forged one');
   assert.deepEqual((await one.get('/no/such/page')).headers.getSetCookie(), []);
+});
+
+test('two stacks on one host keep their cookies apart: a browser sends both to both', async (t) => {
+  const sink = await startEnvelopeSink(t);
+  const settings = {
+    SENTRY_DSN: sink.dsn,
+    SENTRY_EVENT_URL: 'http://tracker.example/issues/event/',
+  };
+  const apps = [await spawnApp(t, settings), await spawnApp(t, settings)];
+  const jar = new Map<string, string>();
+  const visit = async (app: (typeof apps)[number], path: string) => {
+    const cookie = [...jar].map((pair) => pair.join('=')).join('; ');
+    const response = await app.get(path, { headers: { cookie } });
+    for (const line of response.headers.getSetCookie()) {
+      const [name = '', value = ''] = (line.split(';')[0] ?? '').split('=');
+      jar.set(name, value);
+    }
+    return response.text();
+  };
+  const events = [];
+  for (const app of apps) events.push(EVENT.exec(await visit(app, '/trigger-error/'))?.[1]);
+  for (const [index, app] of apps.entries()) {
+    assert.equal(EVENT.exec(await visit(app, '/'))?.[1], events[index]);
+  }
+});
+
+test('a page leads back to the step that the visitor came from, and nowhere else', async (t) => {
+  const app = await spawnApp(t);
+  const backOn = async (path: string, headers = {}) => {
+    const html = await (await app.get(path, { headers })).text();
+    return /<a class="do" href="([^"]*)">Back to the guide/.exec(html)?.[1];
+  };
+  const guide = await (await app.get('/')).text();
+  for (const step of guide.split('<article id="').slice(1)) {
+    const id = step.split('"', 1)[0];
+    for (const path of links(step).filter((url) => /^\/\w/.test(url))) {
+      if (path.startsWith('/?')) continue;
+      const quick = path.replace(/seconds=[\d.]+/, 'seconds=0');
+      assert.equal(await backOn(quick), `/#${id}`, path);
+    }
+  }
+  assert.equal(await backOn('/my-view?seconds=x&from=performance'), '/#performance');
+  assert.equal(await backOn('/my-view?seconds=0'), '/#instrument');
+  assert.equal(await backOn('/trigger-error/'), '/#trigger-error');
+  assert.equal(await backOn('/no/such/page'), '/');
+  for (const from of ['//evil.example', 'constructor', '"><script>', 'group&from=group', '']) {
+    assert.equal(await backOn(`/my-view?seconds=0&from=${from}`), '/#instrument', from);
+  }
+});
+
+test('a share is shown as it was set', async (t) => {
+  const sink = await startEnvelopeSink(t);
+  const settings = { SENTRY_DSN: sink.dsn, SENTRY_TRACES_SAMPLE_RATE: '0.07' };
+  const app = await spawnApp(t, settings);
+  assert.match(await (await app.get('/')).text(), /<dd>7 %<\/dd>/);
+});
+
+test('the counts name the process that they are of, and Prometheus only where there is one', async (t) => {
+  const app = await spawnApp(t);
+  const html = await (await app.get('/')).text();
+  assert.ok(html.includes(`<code>${hostname()}</code>`));
+  assert.doesNotMatch(html, /Prometheus has the numbers/);
+});
+
+test('every command can be copied whole', async (t) => {
+  const app = await spawnApp(t);
+  const html = await (await app.get('/')).text();
+  const blocks = [...html.matchAll(/<pre class="command"[^>]*><code>([^<]+)<\/code><\/pre>/g)];
+  assert.ok(blocks.length >= 3);
+  const prose = html.replaceAll(/<pre .*?<\/pre>/gs, '');
+  assert.doesNotMatch(prose, /docker compose \S/, 'a command in the text breaks anywhere');
 });
 
 test('what a visitor typed comes back as text, never as markup', async (t) => {

@@ -52,7 +52,7 @@ test('the visitor is an anonymous id, in a cookie that is signed and not for scr
   const sink = await startEnvelopeSink(t);
   const app = await spawnApp(t, { SENTRY_DSN: sink.dsn });
   const [setCookie] = (await app.get('/')).headers.getSetCookie();
-  assert.match(setCookie ?? '', /^visitor=[0-9a-f-]{36}\.[^;]+; /);
+  assert.match(setCookie ?? '', /^visitor-\d+=[0-9a-f-]{36}\.[^;]+; /);
   for (const attribute of ['HttpOnly', 'SameSite=Lax', 'Path=/']) {
     assert.ok(setCookie?.includes(attribute), attribute);
   }
@@ -79,3 +79,25 @@ for (const rate of ['1', '0']) {
     assert.equal(event.breadcrumbs, undefined);
   });
 }
+
+test('what was signed for one cookie counts in no other', async (t) => {
+  const sink = await startEnvelopeSink(t);
+  const app = await spawnApp(t, { SENTRY_DSN: sink.dsn });
+  const cookieOf = async (path: string) =>
+    (await app.get(path)).headers.getSetCookie()[0]?.split(';')[0]?.split('=') ?? [];
+  const [, event] = await cookieOf('/trigger-error/');
+  const [, visitor] = await cookieOf('/');
+  assert.ok(event && visitor);
+  const meet = (cookie: string) => app.get('/trigger-error/', { headers: { cookie } });
+  await meet(`visitor=${event}`);
+  // The name is part of what is signed: it must not be movable into the value either.
+  await meet(`visitor=${encodeURIComponent('event=')}${event}`);
+  await meet(`visitor=${visitor}`);
+  const guide = await (await app.get('/', { headers: { cookie: `event=${visitor}` } })).text();
+  assert.ok(!guide.includes(decodeURIComponent(visitor).split('.')[0] as string));
+  await app.stop();
+
+  const users = sink.items('event').map(({ user }) => user?.id);
+  assert.deepEqual(users, [undefined, undefined, undefined, users[3]]);
+  assert.equal(users[3], decodeURIComponent(visitor).split('.')[0]);
+});

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
+import { eventually } from './helpers/eventually.ts';
 import { spawnApp } from './helpers/spawn-app.ts';
+import { faults, startTracker } from './helpers/tracker.ts';
 
 const LANGUAGES = ['en', 'ru'];
 
@@ -44,13 +46,32 @@ test('every text is on a page of its language, and no page lacks one', async (t)
     JAEGER_URL: url,
   });
   const bare = await spawnApp(t);
+  const refused = await startTracker(t);
+  await refused.fail(faults.status(403));
+  const refusing = await spawnApp(t, { SENTRY_DSN: refused.dsn });
+  const silent = await startTracker(t);
+  await silent.fail(faults.never);
+  const waiting = await spawnApp(t, { SENTRY_DSN: silent.dsn });
+
   for (const language of LANGUAGES) {
     const headers = { 'accept-language': language };
+    /** The guide after an error, when it shows what became of the event. */
+    const guideAfter = (error: Response, app: typeof complete, what: RegExp) => {
+      const cookie = error.headers.getSetCookie()[0]?.split(';')[0] ?? '';
+      return eventually(async () => {
+        const guide = await app.get('/', { headers: { ...headers, cookie } });
+        assert.match(await guide.clone().text(), what);
+        return guide;
+      });
+    };
     const error = await complete.get('/trigger-error/', { headers });
-    const cookie = error.headers.getSetCookie()[0]?.split(';')[0] ?? '';
+    const refusal = await refusing.get('/trigger-error/', { headers });
     const responses = [
+      await guideAfter(error, complete, /<p class="done">.*<p class="done">/s),
+      await guideAfter(refusal, refusing, /<p class="failed">.*<p class="failed">/s),
+      await guideAfter(await waiting.get('/trigger-error/', { headers }), waiting, /[0-9a-f]{32}/),
+      await refusing.get('/trigger-error/', { headers }),
       error,
-      await complete.get('/', { headers: { ...headers, cookie } }),
       await complete.get('/my-view?seconds=0', { headers }),
       await complete.get('/my-view?seconds=x', { headers }),
       await complete.get('/no/such/page', { headers }),
@@ -85,7 +106,7 @@ test('a page is in the language that the browser prefers, and is stored nowhere'
     for (const path of ['/', '/my-view?seconds=0', '/trigger-error/', '/no/such/page']) {
       const response = await app.get(path, { headers: { 'accept-language': header } });
       assert.ok((await response.text()).includes(`<html lang="${language}">`), `${header} ${path}`);
-      assert.equal(response.headers.get('vary'), 'accept-language, cookie');
+      assert.match(response.headers.get('vary') ?? '', /accept-language, cookie/);
       assert.equal(response.headers.get('cache-control'), 'no-store');
     }
   }
@@ -103,9 +124,28 @@ test('the switch is remembered in a cookie, and goes before the browser', async 
   const chosen = await app.get(link);
   assert.equal(chosen.status, 200, 'a page, and no redirect to anywhere');
   assert.match(await chosen.text(), /<html lang="ru">/);
-  const setCookie = chosen.headers.getSetCookie().find((cookie) => cookie.startsWith('language='));
-  for (const attribute of ['language=ru;', 'HttpOnly', 'SameSite=Lax', 'Path=/']) {
+  const setCookie = chosen.headers.getSetCookie().find((cookie) => cookie.startsWith('language-'));
+  for (const attribute of ['=ru;', 'HttpOnly', 'SameSite=Lax', 'Path=/']) {
     assert.ok(setCookie?.includes(attribute), attribute);
+  }
+
+  for (const path of [
+    '/my-view?seconds=0&from=group',
+    '/my-view?seconds=0&language=en',
+    '/trigger-error/',
+    '/no/such/page?a=%22%3Cb&c?d',
+    '//evil.example/',
+  ]) {
+    const page = await (await app.get(path)).text();
+    const [, link = ''] = /<a href="([^"]+)" hreflang="ru"/.exec(page) ?? [];
+    const there = new URL(link.replaceAll('&amp;', '&'), app.url + path);
+    const here = new URL(app.url + path);
+    here.searchParams.set('language', 'ru');
+    assert.equal(
+      there.href.replaceAll('%3F', '?'),
+      here.href.replaceAll('%3F', '?'),
+      'the same page',
+    );
   }
 
   const cookie = setCookie?.split(';')[0] ?? '';
@@ -122,10 +162,11 @@ test('a language that there is not is ignored, and not remembered', async (t) =>
     const response = await app.get(`/?language=${choice}`);
     assert.match(await response.text(), /<html lang="en">/, choice);
     const cookies = response.headers.getSetCookie();
-    assert.ok(!cookies.some((cookie) => cookie.startsWith('language=')), choice);
+    assert.ok(!cookies.some((cookie) => cookie.startsWith('language')), choice);
   }
+  const { port } = new URL(app.url);
   for (const value of ['de', '__proto__', '%E0%A4%A', '"ru']) {
-    const response = await app.get('/', { headers: { cookie: `language=${value}` } });
+    const response = await app.get('/', { headers: { cookie: `language-${port}=${value}` } });
     assert.equal(response.status, 200, value);
     assert.match(await response.text(), /<html lang="en">/, value);
   }

@@ -41,12 +41,18 @@ test('the gauge returns to 0 when visitors leave, and the request is still count
   assert.equal(await app.metric(aborted), 1);
 });
 
+/** What JavaScript turns into a number that is none, or that never ends. */
+const NOT_FINITE = ['1e400', '-1e400', 'Infinity', '-Infinity', 'NaN', '9'.repeat(400)];
+
 test('the length of the work is bounded: anything else is a 400, and leaves the gauge at 0', async (t) => {
   const app = await spawnApp(t);
-  for (const seconds of ['-1', '10.1', '1e9', 'long', '']) {
+  for (const seconds of ['-1', '10.1', '1e9', 'long', '', ...NOT_FINITE]) {
     const response = await app.get(`/my-view?seconds=${seconds}`);
     assert.equal(response.status, 400, seconds);
     assert.match(await response.text(), /querystring\/seconds must be/);
   }
+  // Of several values none is the right one.
+  assert.equal((await app.get('/my-view?seconds=1&seconds=1e400')).status, 400);
+  assert.equal(app.stderr(), '', 'nothing for Node to warn of');
   await eventually(async () => assert.equal(await app.metric(GAUGE), 0));
 });

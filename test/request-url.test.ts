@@ -76,13 +76,8 @@ test('whatever comes, the address has one scheme, one host and no user', () => {
   fc.assert(
     fc.property(text, text, (host, url) => {
       const request = { protocol: 'http', host, url };
-      const { protocol, username, password, hash, ...address } = new URL(
-        addressOf(request),
-        'http://nobody',
-      );
-      assert.deepEqual([protocol, username, password, hash], ['http:', '', '', '']);
-      if (!addressOf(request).startsWith('/')) assert.notEqual(address.hostname, 'nobody');
-      assert.match(pathOf(request), /^[/*][^?#]*$/);
+      assert.match(addressOf(request), /^(http:\/\/[^/?#@]+)?\/[^#]*$/);
+      assert.match(pathOf(request), /^(\/[^?#]*|\*)$/);
     }),
   );
 });

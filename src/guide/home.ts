@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import * as Sentry from '@sentry/node';
 import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config.ts';
@@ -25,9 +26,13 @@ export default async function home(app: FastifyInstance, { config }: { config: C
       snippets,
       sentryIsOn: Sentry.isEnabled(),
       lastEventId,
+      lastDelivery: app.deliveries.of(lastEventId),
+      isFailing: app.deliveries.last?.isTaken === false,
+      lost: await app.deliveries.lost(),
       lastEventUrl: lastEventId && eventUrl(config, lastEventId),
       visits: visits.reduce((sum, { value }) => sum + value, 0),
       activeUsers: (await activeUsers.get()).values[0]?.value,
+      replica: hostname(),
       now: Date.now(),
     });
   });

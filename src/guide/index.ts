@@ -5,10 +5,11 @@ import { Eta } from 'eta';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
+import deliveries from './deliveries.ts';
 import errorPages from './error-pages.ts';
 import home from './home.ts';
 import language from './language.ts';
-import { prometheusQuery, traceUrl } from './links.ts';
+import { addParameters, prometheusQuery, traceUrl } from './links.ts';
 import stylesheet from './stylesheet.ts';
 import visitor from './visitor.ts';
 
@@ -22,10 +23,12 @@ async function guide(app: FastifyInstance, { config }: { config: Config }) {
     root: VIEWS,
     defaultContext: {
       config,
+      addParameters,
       traceUrl: (traceId: string) => traceUrl(config, traceId),
       query: (expression: string) => prometheusQuery(config.PROMETHEUS_URL, expression),
     },
   });
+  await app.register(deliveries);
   await app.register(errorPages, { config });
   app.register(home, { config });
   app.register(stylesheet, { views: VIEWS });

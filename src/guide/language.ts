@@ -12,14 +12,17 @@ const COOKIE = 'language';
 const texts = new Map(
   LANGUAGES.map((language) => {
     const file = new URL(`../../views/text/${language}.json`, import.meta.url);
-    return [language, JSON.parse(readFileSync(file, 'utf8')) as object];
+    const text = JSON.parse(readFileSync(file, 'utf8'));
+    return [language, text as { guide: { steps: Record<string, object> } }];
   }),
 );
 
 /**
  * Every view gets its `text` in the language that the visitor chooses with `?language=` or has
- * chosen before, or else in the one that the browser prefers, and the id of the request's trace if that
- * is recorded. Such a page is stored nowhere: it is for this visitor, at this moment.
+ * chosen before, or else in the one that the browser prefers; the query of its address (`search`), for
+ * the link to the same page in another language; the step of the guide that the visitor comes `from`,
+ * if the address names one; and the id of the request's trace, if that is recorded. Such a page is
+ * stored nowhere: it is for this visitor, at this moment.
  */
 async function language(app: FastifyInstance) {
   await app.register(fastifyAccepts);
@@ -27,14 +30,21 @@ async function language(app: FastifyInstance) {
   app.decorateReply('locals', {
     getter(this: FastifyReply) {
       this.header('cache-control', 'no-store').header('vary', 'accept-language, cookie');
-      const { language: choice = '' } = this.request.query as { language?: string };
-      if (texts.has(choice)) setCookie(this, COOKIE, choice, { signed: false });
+      const { url, query } = this.request;
+      const { language: choice = '', from = '' } = query as { language?: string; from?: string };
+      if (texts.has(choice)) setCookie(this, COOKIE, choice);
       const text =
         texts.get(choice) ??
         texts.get(readCookie(this.request, COOKIE)) ??
         texts.get(this.request.language(LANGUAGES) || 'en');
+      const isStep = text && Object.hasOwn(text.guide.steps, from);
       const { id, scopes } = this.request;
-      return { text, recordedTrace: scopes?.isTraced ? id : null };
+      return {
+        text,
+        recordedTrace: scopes?.isTraced ? id : null,
+        from: isStep ? from : '',
+        search: url.includes('?') ? url.slice(url.indexOf('?')) : '?',
+      };
     },
   });
 }

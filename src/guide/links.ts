@@ -13,6 +13,14 @@ export function prometheusQuery(prometheusUrl: string, expression: string): stri
   return `${prometheusUrl}/query?${query}`;
 }
 
+/** An address with parameters that are set. Without a path it is the page that the link is on. */
+export function addParameters(address: string, parameters: Record<string, string>): string {
+  const [path = ''] = address.split('?', 1);
+  const search = new URLSearchParams(address.slice(path.length));
+  for (const [name, value] of Object.entries(parameters)) search.set(name, value);
+  return `${path}?${search}`;
+}
+
 /** A trace's page in Jaeger; '' without a Jaeger. */
 export function traceUrl({ JAEGER_URL }: Pick<Config, 'JAEGER_URL'>, traceId: string): string {
   return JAEGER_URL && `${JAEGER_URL}/trace/${traceId}`;

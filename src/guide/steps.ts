@@ -11,18 +11,26 @@ export interface Step {
   django?: string;
   /** The lines of code that do it, by the names of their regions: see snippets.ts. */
   snippets: string[];
+  /** Commands to copy, by the names of the words that go before them. */
+  commands?: Record<string, string>;
   /** Pages of this application that the reader tries, by the names of their labels. */
   do?: Record<string, string>;
+  /** The link of "do" that opens in a tab of its own, because the reader goes on meanwhile. */
+  inNewTab?: string;
   /** The view that shows what came of it. */
   result?: 'sentry' | 'last-event' | 'counts';
   /** Where to look further, by the names of the labels. An empty address is not shown. */
   see?: Record<string, string>;
+  /** Whether these links lead to the tracker for the first time: it asks for a login. */
+  showsLogin?: boolean;
 }
 
 export interface Section {
   id: string;
   steps: Step[];
 }
+
+const START_TRAFFIC = 'docker compose up -d --scale traffic=1';
 
 /** The article's steps in its order. */
 export function guideSections(config: Config): Section[] {
@@ -39,6 +47,7 @@ export function guideSections(config: Config): Section[] {
           snippets: ['init'],
           result: 'sentry',
           see: { tracker: config.SENTRY_URL },
+          showsLogin: true,
         },
         {
           id: 'trigger-error',
@@ -98,6 +107,7 @@ export function guideSections(config: Config): Section[] {
           django: 'views.py',
           snippets: ['counter', 'gauge'],
           do: { visit: '/my-view', hold: '/my-view?seconds=10' },
+          inNewTab: 'hold',
           result: 'counts',
           see: {
             counter: query('django_http_requests_total{endpoint="/my-view"}'),
@@ -107,6 +117,7 @@ export function guideSections(config: Config): Section[] {
         {
           id: 'visualize',
           snippets: ['panel'],
+          commands: { traffic: START_TRAFFIC, withoutDocker: 'npm run traffic' },
           see: {
             rate: query('sum by (endpoint) (rate(django_http_requests_total[1m]))'),
             dashboard: config.GRAFANA_URL,
@@ -123,6 +134,11 @@ export function guideSections(config: Config): Section[] {
         {
           id: 'alert',
           snippets: ['alert'],
+          commands: {
+            errors: `TRAFFIC_ERRORS=0.5 ${START_TRAFFIC}`,
+            withoutDocker: 'TRAFFIC_ERRORS=0.5 npm run traffic',
+            stop: 'docker compose stop traffic',
+          },
           see: {
             rules: prometheusPage('/alerts'),
             alerts: config.ALERTMANAGER_URL,

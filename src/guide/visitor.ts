@@ -26,10 +26,8 @@ async function visitor(app: FastifyInstance, { secret }: { secret: string }) {
   });
   for (const [property, cookie] of Object.entries({ visitorId: 'visitor', lastEventId: 'event' })) {
     app.decorateRequest(property, {
-      getter() {
-        const signed = readCookie(this, cookie);
-        const { valid, value } = signed ? this.unsignCookie(signed) : {};
-        return valid ? value : null;
+      getter(this: FastifyRequest) {
+        return readSignedCookie(this, cookie);
       },
     });
   }
@@ -41,22 +39,36 @@ async function visitor(app: FastifyInstance, { secret }: { secret: string }) {
   // #endregion
 }
 
+/** Cookies know no ports: without one in the name, two stacks on one host replace each other's. */
+function cookieName({ port }: FastifyRequest, name: string): string {
+  return port === null ? name : `${name}-${port}`;
+}
+
 /** A cookie as it was sent: what it holds is to be checked. */
 export function readCookie(request: FastifyRequest, name: string): string {
   const { cookie } = request.headers;
-  return (cookie && request.server.parseCookie(cookie)[name]) || '';
+  return (cookie && request.server.parseCookie(cookie)[cookieName(request, name)]) || '';
+}
+
+/**
+ * What this application wrote into a cookie of this name; null if it did not. The name is signed with
+ * the value, or a value would count in every cookie: an event's id as a visitor's.
+ */
+function readSignedCookie(request: FastifyRequest, name: string): string | null {
+  const cookie = readCookie(request, name);
+  if (!cookie) return null;
+  const { valid, value } = request.unsignCookie(`${name}=${cookie}`);
+  return valid ? value.slice(`${name}=`.length) : null;
+}
+
+function setSignedCookie(reply: FastifyReply, name: string, value: string): void {
+  setCookie(reply, name, reply.signCookie(`${name}=${value}`).slice(`${name}=`.length));
 }
 
 /** Sets a cookie that comes back with the visitor's next requests, and is out of reach for scripts. */
-export function setCookie(
-  reply: FastifyReply,
-  name: string,
-  value: string,
-  { signed }: { signed: boolean },
-): void {
-  reply.setCookie(name, value, {
+export function setCookie(reply: FastifyReply, name: string, value: string): void {
+  reply.setCookie(cookieName(reply.request, name), value, {
     path: '/',
-    signed,
     httpOnly: true,
     sameSite: 'lax',
     secure: 'auto',
@@ -66,12 +78,12 @@ export function setCookie(
 
 /** Gives a new visitor an id. */
 export function welcome(request: FastifyRequest, reply: FastifyReply): void {
-  if (!request.visitorId) setCookie(reply, 'visitor', randomUUID(), { signed: true });
+  if (!request.visitorId) setSignedCookie(reply, 'visitor', randomUUID());
 }
 
 /** Remembers the event that a visitor's error was reported as, for the guide to link to. */
 export function rememberEvent(reply: FastifyReply, eventId: string): void {
-  setCookie(reply, 'event', eventId, { signed: true });
+  setSignedCookie(reply, 'event', eventId);
 }
 
 export default fp(visitor, { name: 'visitor' });

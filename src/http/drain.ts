@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
+import { stopBudget } from './stop-budget.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -8,11 +9,6 @@ declare module 'fastify' {
     draining: boolean;
   }
 }
-
-/** Milliseconds in which clients of kept-alive connections are told to close them. */
-const FAREWELL = 1_000;
-/** Milliseconds after that for the requests that are still answered. */
-const DRAIN_TIMEOUT = 4_000;
 
 /**
  * Closes without dropping a request. For a moment everything is answered as before, with the request
@@ -29,13 +25,13 @@ async function drain(app: FastifyInstance) {
   app.decorate('draining', false);
   app.addHook('preClose', async () => {
     app.draining = true;
-    await sleep(FAREWELL);
+    await sleep(stopBudget.farewell);
     farewellIsOver = true;
     hangUpWhenDone();
     setTimeout(() => {
       if (requests > 0) app.log.warn({ requests }, 'hanging up on requests that take too long');
       app.server.closeAllConnections();
-    }, DRAIN_TIMEOUT).unref();
+    }, stopBudget.requests).unref();
   });
 
   app.addHook('onRequest', (_request, reply, done) => {

@@ -1,10 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as Sentry from '@sentry/node';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config.ts';
-
-/** Milliseconds to drain requests and send the last events. Container engines give 10 seconds. */
-const GRACE_PERIOD = 8_000;
+import { sendLastEvents } from '../monitoring/index.ts';
+import { stopBudget, stopTime } from './stop-budget.ts';
 
 /**
  * Listens until a signal or an unexpected error ends the process: with exit code 0 after SIGTERM
@@ -14,11 +14,21 @@ export async function serve(app: FastifyInstance, config: Config): Promise<void>
   let stopping = false;
   let failed = false;
   const { close } = closeWithGrace(
-    { delay: GRACE_PERIOD, logger: app.log, skip: ['uncaughtException', 'unhandledRejection'] },
+    { delay: stopTime, logger: app.log, skip: ['uncaughtException', 'unhandledRejection'] },
     async ({ signal }) => {
       stopping = true;
       if (signal) app.log.info({ signal }, 'stopping');
-      await app.close();
+      const { farewell, requests, hooks, flush } = stopBudget;
+      const closed = app.close().then(() => true);
+      const isClosedIn = (time: number) => Promise.race([closed, sleep(time, false)]);
+      if (!(await isClosedIn(farewell + requests + hooks))) {
+        // It ends with the last events, and a hook that hangs keeps it from coming to that.
+        await sendLastEvents(flush);
+        if (!(await isClosedIn(0))) {
+          app.log.error('something of the application does not close: stopping without it');
+          failed = true;
+        }
+      }
       if (failed) process.exit(1);
     },
   );

@@ -7,6 +7,7 @@ import {
   LogController,
 } from 'fastify';
 import fp from 'fastify-plugin';
+import { readable } from './readable-error.ts';
 import { hasLeft, onEnd } from './request.ts';
 import { inScopesOf } from './scope.ts';
 
@@ -103,18 +104,6 @@ function capture(error: unknown): Decision | undefined {
     Sentry.captureException(readable(error), { event_id, mechanism });
   });
   return decisions.get(event_id);
-}
-
-/** An error that the SDK can read. It would throw, and never flush again, if it met a getter that does. */
-function readable(error: unknown): unknown {
-  if (!isObject(error)) return error;
-  try {
-    const { name, message, stack, cause } = error as Error;
-    void [`${name}${message}${stack}`, isObject(cause) && readable(cause)];
-    return error;
-  } catch (reason) {
-    return new Error('An error was thrown that cannot be read', { cause: reason });
-  }
 }
 
 /** A frame of this folder, through which every request runs: trackers hide what is not the application's. */

@@ -12,7 +12,7 @@ import requestMetrics from './request-metrics.ts';
 import scopes from './scope.ts';
 import { genReqId } from './trace-context.ts';
 import type { TraceOptions } from './traces.ts';
-import { sendLastEvents } from './transport.ts';
+import { sendLastEvents, startTransport, type WaitingOptions } from './transport.ts';
 
 export { eventIdOf } from './errors.ts';
 export { onEnd, requestLabels, routeLabels, statusCodeOf } from './request.ts';
@@ -23,11 +23,13 @@ export const traceIds = {
   logController: new ReportingLog({ requestIdLogLabel: 'trace_id' }),
 };
 
-const FLUSH_TIMEOUT = 2_000;
+export { sendLastEvents } from './transport.ts';
 
-export interface MonitoringOptions extends InfoOptions, TraceOptions {
+export interface MonitoringOptions extends InfoOptions, TraceOptions, WaitingOptions {
   /** Where /metrics is served. */
   metrics?: FastifyListenOptions;
+  /** Milliseconds for what still waits when the application closes. */
+  flushTimeout?: number;
 }
 
 /** To be awaited, and registered before everything else: it sees the first route, and closes last. */
@@ -45,6 +47,7 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   await app.register(errors);
   await app.register(requestMetrics);
   setInfo(options);
+  startTransport(app.log, options);
 
   const metricsServer = buildMetricsServer();
   app.addHook('onReady', async () => {
@@ -54,8 +57,7 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   app.addHook('onClose', async () => {
     await metricsServer.close();
     // The last thing: requests that were drained just now may have failed, too.
-    const lost = await sendLastEvents(FLUSH_TIMEOUT);
-    if (lost.length > 0) app.log.error({ lost }, 'events did not reach the tracker');
+    await sendLastEvents(options.flushTimeout ?? 2_000);
   });
 }
 

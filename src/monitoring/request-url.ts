@@ -40,5 +40,5 @@ export function addressOf(request: Addressed): string {
 
 function targetOf(url: string): string {
   const target = url.replace(WHOLE_ADDRESS, '').split('#', 1)[0] as string;
-  return /^[/*]/.test(target) ? target : `/${target}`;
+  return target.startsWith('/') || target === '*' ? target : `/${target}`;
 }

@@ -1,5 +1,5 @@
 import * as Sentry from '@sentry/node';
-import { makeAccountingTransport } from './transport.ts';
+import { makeTransport } from './transport.ts';
 
 /** What `Sentry.init` gets besides the DSN and what events are filed under. */
 export const sentryOptions = {
@@ -21,9 +21,9 @@ export const sentryOptions = {
   ],
   enableRuntimeChannelInjection: false,
 
-  transport: makeAccountingTransport,
-  // How many events may wait to be sent, at some tens of kilobytes each. The SDK's own 64 lose
-  // events when a few hundred requests fail at once.
+  transport: makeTransport,
+  // How many events the SDK may work on at once. Its own 64 lose some when a few hundred requests
+  // fail together.
   transportOptions: { bufferSize: 2000 },
 
   // By default the SDK collects all of these: what identifies a visitor, and where secrets are.

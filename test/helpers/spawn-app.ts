@@ -45,6 +45,7 @@ export async function spawnApp(
     ...addresses,
     log,
     child,
+    stderr: () => stderr,
 
     get: (path: string, init?: RequestInit) => fetch(addresses.url + path, init),
 
