@@ -46,7 +46,8 @@ test('a traced page arrives with its own work, by the semantic conventions', asy
 
   const milliseconds = (nanoseconds: string) => Number(BigInt(nanoseconds) / 1_000_000n);
   const [start, end] = [milliseconds(page.startTimeUnixNano), milliseconds(page.endTimeUnixNano)];
-  assert.ok(start >= before - 1 && end <= after + 1, `${before} ${start} ${end} ${after}`);
+  // Two processes, two clocks: it is the unit that could be wrong.
+  assert.ok(start >= before - 1000 && end <= after + 1000, `${before} ${start} ${end} ${after}`);
   assert.ok(milliseconds(work.startTimeUnixNano) >= start);
   assert.ok(milliseconds(work.endTimeUnixNano) <= end);
   assert.ok(end - start >= 199);

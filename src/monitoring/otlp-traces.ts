@@ -8,8 +8,8 @@ import * as Sentry from '@sentry/node';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { Counter } from 'prom-client';
+import { expectLoss } from './losses.ts';
 import { eventUuid } from './request-metrics.ts';
-import { withholdTransactions } from './transactions.ts';
 
 type Span = Parameters<typeof Sentry.spanToJSON>[0];
 type Attributes = Record<string, unknown>;
@@ -55,8 +55,13 @@ async function otlpTraces(app: FastifyInstance, options: TraceExportOptions) {
   const client = Sentry.getClient();
   const { otlpEndpoint, serviceName = 'unknown_service:node', version } = options;
   if (!client) return;
-  withholdTransactions(client, options);
+  if (options.sendTransactions === false) {
+    // Before the SDK makes a copy of it, as it does for beforeSendTransaction.
+    client.addEventProcessor((event) => (event.type === 'transaction' ? null : event));
+  }
   if (!otlpEndpoint) return;
+  // A tracker that keeps errors only may say so with a limit of a day.
+  expectLoss('transaction', 'ratelimit_backoff');
 
   const { environment } = client.getOptions();
   const exporter = new Exporter(app, otlpEndpoint, {
