@@ -28,7 +28,6 @@ export interface TraceExportOptions {
 const GATHER_TIME = 500;
 /** Milliseconds after which a collector that does not answer counts as not reached. */
 const ANSWER_TIMEOUT = 5_000;
-const FLUSH_TIMEOUT = 1_000;
 /** How many spans wait at most. More than this in a second are lost. */
 const MAX_WAITING = 4096;
 /** Written as JSON at once: small enough to hold up no request. */
@@ -75,10 +74,19 @@ async function otlpTraces(app: FastifyInstance, options: TraceExportOptions) {
     }),
     client.on('beforeSendEvent', nameEvent),
   ];
+  exporters.add(exporter);
   app.addHook('onClose', async () => {
-    await exporter.flush();
     for (const stop of unsubscribe) stop();
+    exporter.stop();
+    exporters.delete(exporter);
   });
+}
+
+const exporters = new Set<Exporter>();
+
+/** Sends the spans that wait, for so many milliseconds at most, and says what was lost since the start. */
+export async function sendLastSpans(timeout: number): Promise<void> {
+  await Promise.all([...exporters].map((exporter) => exporter.flush(timeout)));
 }
 
 /** The request's span tells which event reports its failure. The SDK lets it do so also after its end. */
@@ -105,6 +113,7 @@ class Exporter {
   #onTheirWay = 0;
   #sending: Promise<void> | undefined;
   #isReached = true;
+  #isStopped = false;
 
   constructor(app: FastifyInstance, endpoint: string, resource: Attributes) {
     this.#app = app;
@@ -118,21 +127,28 @@ class Exporter {
   }
 
   add(span: Span): void {
+    if (this.#isStopped) return;
     if (this.#ended.length + this.#due.length < MAX_WAITING) this.#ended.push(span);
     else spansLost.inc({ reason: 'queue_overflow' });
   }
 
-  /** Sends what waits, for a limited time, and says what was lost since the start. */
-  async flush(): Promise<void> {
-    clearInterval(this.#timer);
+  async flush(timeout: number): Promise<void> {
     this.#takeEnded();
-    await Promise.race([this.#send(), sleep(FLUSH_TIMEOUT, undefined, { ref: false })]);
+    await Promise.race([this.#send(), sleep(timeout, undefined, { ref: false })]);
     this.#lose('shutdown', this.#due.length + this.#onTheirWay);
+    this.stop();
     const { values } = await spansLost.get();
     const lost = values.filter(({ value }) => value > 0);
     if (lost.length === 0) return;
     const counts = lost.map(({ labels, value }) => ({ ...labels, count: value }));
     this.#app.log.warn({ lost: counts }, 'spans did not reach the OpenTelemetry collector');
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#ended = [];
+    this.#due = [];
+    this.#isStopped = true;
   }
 
   #takeEnded(): void {
@@ -184,7 +200,7 @@ class Exporter {
   }
 
   #lose(reason: Reason, count: number, why = ''): void {
-    if (count === 0) return;
+    if (count === 0 || this.#isStopped) return;
     spansLost.inc({ reason }, count);
     // Once, and not every half a second of an outage.
     if (why && this.#isReached) {
