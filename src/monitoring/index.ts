@@ -7,12 +7,12 @@ import fp from 'fastify-plugin';
 import errors, { ReportingLog } from './errors.ts';
 import { type InfoOptions, setInfo } from './info-metrics.ts';
 import { buildMetricsServer } from './metrics-server.ts';
-import otlpTraces from './otlp-traces.ts';
+import otlpTraces, { sendLastSpans } from './otlp-traces.ts';
 import requestMetrics from './request-metrics.ts';
 import scopes from './scope.ts';
 import { genReqId } from './trace-context.ts';
 import type { TraceOptions } from './traces.ts';
-import { sendLastEvents, startTransport, type WaitingOptions } from './transport.ts';
+import * as transport from './transport.ts';
 
 export { eventIdOf } from './errors.ts';
 export { onEnd, requestLabels, routeLabels, statusCodeOf } from './request.ts';
@@ -23,9 +23,12 @@ export const traceIds = {
   logController: new ReportingLog({ requestIdLogLabel: 'trace_id' }),
 };
 
-export { sendLastEvents } from './transport.ts';
+/** Sends what still waits, for at most so many milliseconds: events to the tracker, and spans. */
+export async function sendLastEvents(timeout: number): Promise<void> {
+  await Promise.all([transport.sendLastEvents(timeout), sendLastSpans(timeout)]);
+}
 
-export interface MonitoringOptions extends InfoOptions, TraceOptions, WaitingOptions {
+export interface MonitoringOptions extends InfoOptions, TraceOptions, transport.WaitingOptions {
   /** Where /metrics is served. */
   metrics?: FastifyListenOptions;
   /** Milliseconds for what still waits when the application closes. */
@@ -47,7 +50,7 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   await app.register(errors);
   await app.register(requestMetrics);
   setInfo(options);
-  startTransport(app.log, options);
+  transport.startTransport(app.log, options);
 
   const metricsServer = buildMetricsServer(app.log);
   app.addHook('onReady', async () => {

@@ -3,12 +3,13 @@
  * https://opentelemetry.io/docs/specs/otlp/
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import * as Sentry from '@sentry/node';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { Counter } from 'prom-client';
+import { expectLoss } from './losses.ts';
 import { eventUuid } from './request-metrics.ts';
-import { withholdTransactions } from './transactions.ts';
 
 type Span = Parameters<typeof Sentry.spanToJSON>[0];
 type Attributes = Record<string, unknown>;
@@ -27,7 +28,6 @@ export interface TraceExportOptions {
 const GATHER_TIME = 500;
 /** Milliseconds after which a collector that does not answer counts as not reached. */
 const ANSWER_TIMEOUT = 5_000;
-const FLUSH_TIMEOUT = 1_000;
 /** How many spans wait at most. More than this in a second are lost. */
 const MAX_WAITING = 4096;
 /** Written as JSON at once: small enough to hold up no request. */
@@ -54,8 +54,13 @@ async function otlpTraces(app: FastifyInstance, options: TraceExportOptions) {
   const client = Sentry.getClient();
   const { otlpEndpoint, serviceName = 'unknown_service:node', version } = options;
   if (!client) return;
-  withholdTransactions(client, options);
+  if (options.sendTransactions === false) {
+    // Before the SDK makes a copy of it, as it does for beforeSendTransaction.
+    client.addEventProcessor((event) => (event.type === 'transaction' ? null : event));
+  }
   if (!otlpEndpoint) return;
+  // A tracker that keeps errors only may say so with a limit of a day.
+  expectLoss('transaction', 'ratelimit_backoff');
 
   const { environment } = client.getOptions();
   const exporter = new Exporter(app, otlpEndpoint, {
@@ -63,20 +68,35 @@ async function otlpTraces(app: FastifyInstance, options: TraceExportOptions) {
     'service.version': version,
     'deployment.environment.name': environment,
   });
-  client.on('afterSpanEnd', (span) => {
-    if (isSampled(span)) exporter.add(span);
+  const unsubscribe = [
+    client.on('afterSpanEnd', (span) => {
+      if (isSampled(span)) exporter.add(span);
+    }),
+    client.on('beforeSendEvent', nameEvent),
+  ];
+  exporters.add(exporter);
+  app.addHook('onClose', async () => {
+    for (const stop of unsubscribe) stop();
+    exporter.stop();
+    exporters.delete(exporter);
   });
-  client.on('beforeSendEvent', nameEvent);
-  app.addHook('onClose', () => exporter.flush());
+}
+
+const exporters = new Set<Exporter>();
+
+/** Sends the spans that wait, for so many milliseconds at most, and says what was lost since the start. */
+export async function sendLastSpans(timeout: number): Promise<void> {
+  await Promise.all([...exporters].map((exporter) => exporter.flush(timeout)));
 }
 
 /** The request's span tells which event reports its failure. The SDK lets it do so also after its end. */
 function nameEvent({ type, event_id, exception }: Sentry.Event): void {
   const span = Sentry.getActiveSpan();
   if (type || !event_id || !span || !Sentry.isEnabled()) return;
+  const thrown = exception?.values?.at(-1);
   Sentry.getRootSpan(span).setAttributes({
     'sentry.event_id': eventUuid(event_id),
-    'error.type': exception?.values?.at(-1)?.type,
+    ...(thrown?.mechanism?.handled === false && { 'error.type': thrown.type }),
   });
 }
 
@@ -93,6 +113,7 @@ class Exporter {
   #onTheirWay = 0;
   #sending: Promise<void> | undefined;
   #isReached = true;
+  #isStopped = false;
 
   constructor(app: FastifyInstance, endpoint: string, resource: Attributes) {
     this.#app = app;
@@ -106,21 +127,28 @@ class Exporter {
   }
 
   add(span: Span): void {
+    if (this.#isStopped) return;
     if (this.#ended.length + this.#due.length < MAX_WAITING) this.#ended.push(span);
     else spansLost.inc({ reason: 'queue_overflow' });
   }
 
-  /** Sends what waits, for a limited time, and says what was lost since the start. */
-  async flush(): Promise<void> {
-    clearInterval(this.#timer);
+  async flush(timeout: number): Promise<void> {
     this.#takeEnded();
-    await Promise.race([this.#send(), sleep(FLUSH_TIMEOUT, undefined, { ref: false })]);
+    await Promise.race([this.#send(), sleep(timeout, undefined, { ref: false })]);
     this.#lose('shutdown', this.#due.length + this.#onTheirWay);
+    this.stop();
     const { values } = await spansLost.get();
     const lost = values.filter(({ value }) => value > 0);
     if (lost.length === 0) return;
     const counts = lost.map(({ labels, value }) => ({ ...labels, count: value }));
     this.#app.log.warn({ lost: counts }, 'spans did not reach the OpenTelemetry collector');
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#ended = [];
+    this.#due = [];
+    this.#isStopped = true;
   }
 
   #takeEnded(): void {
@@ -145,10 +173,10 @@ class Exporter {
   }
 
   async #post(spans: Span[]): Promise<void> {
-    const scope = { name: '@sentry/node', version: Sentry.SDK_VERSION };
-    const scopeSpans = [{ scope, spans: spans.map(toOtlp) }];
-    const resource = { attributes: toKeyValues(this.#resource) };
     try {
+      const scope = { name: '@sentry/node', version: Sentry.SDK_VERSION };
+      const scopeSpans = [{ scope, spans: spans.map(toOtlp) }];
+      const resource = { attributes: toKeyValues(this.#resource) };
       const response = await fetch(this.#endpoint, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
@@ -172,7 +200,7 @@ class Exporter {
   }
 
   #lose(reason: Reason, count: number, why = ''): void {
-    if (count === 0) return;
+    if (count === 0 || this.#isStopped) return;
     spansLost.inc({ reason }, count);
     // Once, and not every half a second of an outage.
     if (why && this.#isReached) {
@@ -231,7 +259,9 @@ function toAnyValue(value: unknown): object {
   if (Number.isSafeInteger(value)) return { intValue: String(value) };
   if (Number.isFinite(value)) return { doubleValue: value };
   if (typeof value === 'boolean') return { boolValue: value };
-  return { stringValue: String(value).slice(0, MAX_TEXT_LENGTH) };
+  // Not String(), which throws for an object without a prototype, such as a request's query.
+  const text = typeof value === 'string' ? value : inspect(value, { breakLength: Infinity });
+  return { stringValue: text.slice(0, MAX_TEXT_LENGTH) };
 }
 
 export default fp(otlpTraces, { name: 'otlp-traces' });

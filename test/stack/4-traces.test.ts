@@ -72,6 +72,20 @@ test('a failed page is an error with its event, under the span of its caller', a
   assert.equal(span?.tags.error, undefined, 'a 404 is no error of the server');
 });
 
+test('Jaeger takes whatever an application puts on a span', async (t) => {
+  const app = await spawnApp(t, settings, 'test/fixtures/failing-server.js');
+  const [, odd] = await traceOf(jaeger.url, traceIdOf(await app.get('/odd-span')), 2);
+  assert.equal(odd?.name, 'odd');
+  for (const [tag, value] of Object.entries({
+    large: 1e300,
+    none: 'NaN',
+    flag: false,
+    part: 0.5,
+  })) {
+    assert.equal(odd?.tags[tag], value, tag);
+  }
+});
+
 test('of 300 requests at once each has its own trace, whole and with its own parents', async (t) => {
   const app = await spawnApp(t, settings);
   const visits = Array.from({ length: 300 }, async (_, n) => {
