@@ -1,135 +1,173 @@
-/**
- * Measures what monitoring costs. bench/README.md says how; Ctrl-C ends it.
- *
- * npm run bench                     the cost of a request
- * npm run bench -- startup memory   other sections, or `all` of them
- * npm run bench -- --short          in minutes, held against bench/baseline.json
- * npm run bench -- --write-baseline the same, and writes the baseline
- * npm run bench -- --markdown       the tables of the last run
- */
+/** Measures what monitoring costs. bench/README.md says how, and what the options are. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import { regressions, toBaseline } from './baseline.ts';
-import { check } from './measure.ts';
+import { check, measure, type Settings } from './measure.ts';
 import { prepare } from './prepare.ts';
-import { machine, markdown, type Result } from './report.ts';
-import { type Section, sections } from './sections.ts';
-import { type Sink, startSink } from './server.ts';
-import { readSettings } from './settings.ts';
-import { type Variant, variants } from './variants.ts';
+import { type Sink, startSink } from './sink.ts';
+import { differences, ratios, type Summary, summarize } from './statistics.ts';
+import { scrapes, type Variant, variants } from './variants.ts';
 
-const RESULTS = new URL('./results.json', import.meta.url);
 const BASELINE = new URL('./baseline.json', import.meta.url);
 
-const SHORT = {
-  rounds: 5,
-  seconds: 2,
-  warmUp: 3000,
-  variants: ['bare', 'metrics', 'errors', 'ships', 'sdk-defaults'],
-};
+/** What is held against the committed ratios. */
+const OURS = ['metrics', 'errors', 'ships'];
 
-const OURS = variants.filter(({ ours }) => ours).map(({ name }) => name);
-
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    short: { type: 'boolean' },
-    'write-baseline': { type: 'boolean' },
-    markdown: { type: 'boolean' },
-  },
-});
-const short = options.short || options['write-baseline'];
-
-const readJson = (url: URL) => (existsSync(url) ? JSON.parse(readFileSync(url, 'utf8')) : {});
-const writeJson = (url: URL, value: unknown) =>
-  writeFileSync(url, `${JSON.stringify(value, null, 2)}\n`);
-
-function chosenSections(): [string, Section][] {
-  const all = Object.entries(sections);
-  if (positionals.includes('all')) return all;
-  const names = positionals.length > 0 ? positionals : ['cost'];
-  const unknown = names.filter((name) => !sections[name]);
-  if (unknown.length === 0) return all.filter(([name]) => names.includes(name));
-  console.error(`There is no section ${unknown}, only all, ${Object.keys(sections).join(', ')}.`);
+function refuse(message: string): never {
+  console.error(message);
   process.exit(1);
 }
 
-function printMarkdown() {
-  const results: Record<string, Result> = readJson(RESULTS);
-  for (const [name, section] of Object.entries(sections)) {
-    if (results[name]) console.log(markdown(section, results[name]));
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        variants: { type: 'string' },
+        rounds: { type: 'string' },
+        seconds: { type: 'string' },
+        short: { type: 'boolean' },
+        'write-baseline': { type: 'boolean' },
+        scrape: { type: 'boolean' },
+      },
+    }).values;
+  } catch (error) {
+    return refuse(`${(error as Error).message}. The options are in bench/README.md.`);
   }
 }
+const options = readOptions();
 
-const begin = performance.now();
-function progress(...columns: string[]) {
-  const elapsed = Math.round((performance.now() - begin) / 1000);
-  const clock = `${Math.floor(elapsed / 60)}:${String(elapsed % 60).padStart(2, '0')}`;
-  console.error([clock.padStart(6), ...columns.map((column) => column.padEnd(18))].join('  '));
+function wholeNumber(option: 'rounds' | 'seconds', fallback: number): number {
+  const value = Number(options[option] ?? fallback);
+  if (Number.isInteger(value) && value > 0) return value;
+  return refuse(`--${option} is "${options[option]}", but takes a whole number above 0.`);
 }
 
-/** Leaves out, by name and with the reason, what does not serve the page or report what it claims. */
-async function usable(chosen: Variant[], sink: Sink, notRun: Record<string, string>) {
-  let barePage: string | undefined;
-  const list: Variant[] = [];
+/** The named variants in the order of the table, with bare: it is the measure of the rest. */
+function chosenVariants(fallback: string[]): Variant[] {
+  const known = variants.map(({ name }) => name);
+  const names = options.variants?.split(',') ?? fallback;
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length > 0) {
+    refuse(`--variants has "${unknown}" in it, but takes names among ${known}.`);
+  }
+  return variants.filter(({ name }) => name === 'bare' || names.includes(name));
+}
+
+/** Those that serve the page and report what they claim to. The others are named, with the reason. */
+async function usable(chosen: Variant[], sink: Sink): Promise<Variant[]> {
+  const pages = new Map<Variant, string>();
   for (const variant of chosen) {
     try {
       const page = await check(variant, sink);
-      barePage ??= page;
+      const [barePage = page] = pages.values();
       assert.equal(page, barePage, 'its page is not the one of bare');
-      list.push(variant);
-      const reports = variant.reports.map((report) => `, one ${report} delivered`).join('');
-      progress('check', variant.name, `the page${reports}`);
+      pages.set(variant, page);
     } catch (error) {
       if (variant.name === 'bare') throw error;
-      notRun[variant.name] = (error as Error).message;
-      progress('check', variant.name, `not run: ${notRun[variant.name]}`);
+      console.log(`Not run: ${variant.name}. ${(error as Error).message}\n`);
     }
   }
-  return list;
+  return [...pages.keys()];
 }
 
-async function run(name: string, section: Section, sink: Sink): Promise<Result> {
-  const settings = readSettings(short ? SHORT : section.defaults);
-  const notRun: Record<string, string> = {};
-  if (section.defaults.variants) settings.variants = await usable(settings.variants, sink, notRun);
-
-  const rows = await section.measure({
-    settings,
-    sink,
-    notRun,
-    progress: (...columns) => progress(name, ...columns),
-  });
-  const conditions = Object.fromEntries(section.conditions.map((key) => [key, settings[key]]));
-  return { date: new Date().toISOString(), machine: machine(), conditions, rows, notRun };
+async function costRows(chosen: Variant[], sink: Sink, settings: Settings) {
+  const results = [...(await measure(chosen, sink, settings))].map(([{ name, title }, rounds]) => ({
+    ...{ name, title, rounds },
+    cpu: rounds.map(({ cpuMicroseconds }) => cpuMicroseconds),
+  }));
+  const bare = results[0]?.cpu ?? [];
+  return results.map(({ name, title, rounds, cpu }) => ({
+    name,
+    title,
+    cpuMicroseconds: summarize(cpu),
+    ratio: summarize(ratios(cpu, bare)),
+    added: summarize(differences(cpu, bare)),
+    requestsPerSecond: summarize(rounds.map(({ requestsPerSecond }) => requestsPerSecond)),
+    cores: summarize(rounds.map(({ cores }) => cores)),
+  }));
 }
 
-/** Prints what is worse than committed, and makes the benchmark fail if anything is. */
-function compare({ rows }: Result) {
-  const worse = regressions(rows, readJson(BASELINE));
-  for (const line of worse) console.error(line);
-  if (worse.length === 0)
-    console.error('No ratio is worse than the committed one by more than half.');
-  process.exitCode = worse.length === 0 ? 0 : 1;
+const number = new Intl.NumberFormat('en', { maximumSignificantDigits: 3 });
+
+function cell(value: string | Summary): string {
+  if (typeof value === 'string') return value;
+  const { median, min, max } = value;
+  if (min === max) return number.format(median);
+  return `${number.format(median)} (${number.format(min)} to ${number.format(max)})`;
 }
 
-async function main() {
-  if (options.markdown) return printMarkdown();
-  const chosen = chosenSections();
-  const withDjango =
-    !short && chosen.some(([, { defaults }]) => defaults.variants?.includes('django'));
-  prepare({ withDjango });
+/** Prints a table in Markdown, and what it was measured on. */
+function print(headings: string[], rows: (string | Summary)[][], settings: Settings) {
+  const line = (cells: string[]) => console.log(`| ${cells.join(' | ')} |`);
+  line(headings);
+  line(headings.map((_, column) => (column === 0 ? '---' : '---:')));
+  for (const row of rows) line(row.map(cell));
+  const { rounds, seconds, connections } = settings;
+  console.log(
+    `\nMedian (least to most) of ${rounds} rounds, ${seconds} seconds, ${connections} connections, ` +
+      `${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GB, ` +
+      `${process.platform} ${process.arch}, Node.js ${process.version}, ` +
+      `${new Date().toISOString().slice(0, 10)}.`,
+  );
+}
 
+/** The cost of a request to each variant, held against the committed one if it is the short form. */
+async function cost() {
+  const short = options.short || options['write-baseline'];
+  const chosen = chosenVariants(
+    short ? [...OURS, 'sdk-defaults'] : variants.map(({ name }) => name),
+  );
+  const settings = {
+    rounds: wholeNumber('rounds', 5),
+    seconds: wholeNumber('seconds', short ? 2 : 10),
+    connections: 64,
+    warmUp: short ? 3_000 : 10_000,
+  };
+  prepare({ withDjango: chosen.some(({ name }) => name === 'django') });
   const sink = await startSink();
-  for (const [name, section] of chosen) {
-    const result = await run(name, section, sink);
-    console.log(markdown(section, result));
-    if (!short) writeJson(RESULTS, { ...readJson(RESULTS), [name]: result });
-    else if (options['write-baseline']) writeJson(BASELINE, toBaseline(result.rows, OURS));
-    else compare(result);
+  const rows = await costRows(await usable(chosen, sink), sink, settings);
+  print(
+    [
+      'Variant',
+      'CPU µs per request',
+      'x bare',
+      'µs more than bare',
+      'requests per second',
+      'cores',
+    ],
+    rows.map(({ name, ...values }) => Object.values(values)),
+    settings,
+  );
+
+  if (options['write-baseline']) {
+    writeFileSync(BASELINE, `${JSON.stringify(toBaseline(rows, OURS), null, 2)}\n`);
+  } else if (options.short) {
+    const worse = regressions(rows, JSON.parse(readFileSync(BASELINE, 'utf8')));
+    if (worse.length > 0) refuse(worse.join('\n'));
+    console.log('No ratio is worse than the committed one by more than half.');
   }
 }
 
-await main();
+/** The cost of /metrics, by the number of series. */
+async function scrape() {
+  const settings = {
+    rounds: wholeNumber('rounds', 3),
+    seconds: wholeNumber('seconds', 3),
+    connections: 1,
+    warmUp: 10_000,
+  };
+  prepare({ withDjango: false });
+  const results = await measure(scrapes, await startSink(), settings);
+  const rows = [...results].map(([{ title }, rounds]) => [
+    title,
+    summarize(rounds.map(({ cpuMicroseconds }) => cpuMicroseconds / 1000)),
+    summarize(rounds.map(({ requestsPerSecond }) => 1000 / requestsPerSecond)),
+    summarize(rounds.map(({ bytes }) => bytes / 1000)),
+  ]);
+  print(['Series of one counter, besides the usual ones', 'CPU ms', 'ms', 'kB'], rows, settings);
+}
+
+await (options.scrape ? scrape() : cost());
 process.exit();

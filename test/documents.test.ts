@@ -33,3 +33,19 @@ for (const document of documents) {
     }
   });
 }
+
+test('every npm script that a document names exists, and every file that a script names', () => {
+  const { scripts } = JSON.parse(readFileSync('package.json', 'utf8'));
+  for (const document of documents) {
+    const named = readFileSync(document, 'utf8').matchAll(/\bnpm run (?:-\S+ )*([\w:-]+)/g);
+    for (const [, name = ''] of named) {
+      assert.ok(name in scripts, `${document} names npm run ${name}`);
+    }
+  }
+  for (const [name, command] of Object.entries<string>(scripts)) {
+    // "dist" is there after a build only.
+    for (const [file] of command.matchAll(/(?<=^| )(?!\.?\/?dist)[\w./-]+\.(ts|json)\b/g)) {
+      assert.ok(existsSync(file), `npm run ${name} names ${file}`);
+    }
+  }
+});

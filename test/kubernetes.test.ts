@@ -1,6 +1,7 @@
 /** The files in deploy/kubernetes/base, against the schemas that Kubernetes and the Prometheus Operator publish. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import {
@@ -15,6 +16,9 @@ import { Service } from 'kubernetes-models/v1';
 import { parse } from 'yaml';
 import { prometheusRule } from '../deploy/kubernetes/prometheus-rule.ts';
 import { readConfig } from '../src/config.ts';
+import { eventually } from './helpers/eventually.ts';
+import { spawnApp } from './helpers/spawn-app.ts';
+import { faults, startTracker } from './helpers/tracker.ts';
 
 const FOLDER = 'deploy/kubernetes/base';
 /** From which package each kind comes. */
@@ -117,18 +121,32 @@ test('every selector finds the pods, and every port is one of theirs', () => {
   );
 });
 
-test('the application takes the settings, and its time to stop', () => {
+test('the application takes the settings', () => {
   const [{ literals }] = kustomization.configMapGenerator;
   const settings: [string, string][] = literals.map((literal: string) => literal.split('='));
   const config = readConfig(Object.fromEntries(settings));
   for (const [name] of settings) assert.ok(name in config, `${name} is a setting`);
 
-  const { terminationGracePeriodSeconds, enableServiceLinks, containers } =
-    the('Deployment').spec.template.spec;
+  const { enableServiceLinks } = the('Deployment').spec.template.spec;
   assert.equal(enableServiceLinks, false, 'no other Service sets one');
-  const [, wait] = containers[0].lifecycle.preStop.exec.command;
-  const [, grace = ''] =
-    /GRACE_PERIOD = ([\d_]+);/.exec(readFileSync('src/http/serve.ts', 'utf8')) ?? [];
-  const needed = Number(wait) + Number(grace.replaceAll('_', '')) / 1000;
-  assert.ok(terminationGracePeriodSeconds > needed, `${needed} seconds are needed`);
+});
+
+test('the slowest stop ends before Kubernetes kills it', async (t) => {
+  const { terminationGracePeriodSeconds, containers } = the('Deployment').spec.template.spec;
+  const [, preStopSeconds] = containers[0].lifecycle.preStop.exec.command;
+
+  const tracker = await startTracker(t);
+  await tracker.fail(faults.never);
+  const app = await spawnApp(t, { SENTRY_DSN: tracker.dsn });
+  await app.get('/trigger-error/');
+  const lasting = app.get('/my-view?seconds=10').catch(() => 'hung up on');
+  await eventually(async () => assert.equal(await app.metric('django_active_users'), 1));
+
+  const exit = once(app.child, 'exit');
+  app.child.kill('SIGTERM');
+  const left = (terminationGracePeriodSeconds - Number(preStopSeconds)) * 1000;
+  const kill = setTimeout(() => app.child.kill('SIGKILL'), left);
+  assert.deepEqual(await exit, [0, null], 'it ended by itself');
+  clearTimeout(kill);
+  assert.equal(await lasting, 'hung up on', 'there was something to wait for');
 });

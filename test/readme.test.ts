@@ -44,27 +44,3 @@ test('the application takes the links of every other tracker, and appends the id
   });
   assert.deepEqual(trackers, ['sentry.io', 'self-hosted Sentry', 'GlitchTip']);
 });
-
-/** Who runs what begins so. test/stack/8-readme.test.ts takes its commands from the README itself. */
-const RUN_BY: Record<string, [file: string, as: RegExp]> = {
-  'docker ': ['test/stack/8-readme.test.ts', /readReadme\('README\.md'\)/],
-  'TRAFFIC_ERRORS=0.5 docker ': ['test/stack/8-readme.test.ts', /readReadme\('README\.md'\)/],
-  'curl ': ['test/stack/8-readme.test.ts', /readReadme\('README\.md'\)/],
-  'chmod ': ['test/stack/8-readme.test.ts', /readReadme\('README\.md'\)/],
-  'npm ci && npm test': ['.ci/run', /npm ci\n(.*\n)*step 'npm test' npm test/],
-  'npm run test:stack': ['.ci/run', /npm run test:stack/],
-  'npm ci && npm run demo': ['test/demo.test.ts', /scripts\/demo\.ts/],
-  'npm run traffic': ['test/traffic.test.ts', /scripts\/traffic\.ts/],
-};
-
-test('every command in the READMEs is run by a test or by .ci/run', () => {
-  assert.ok(english.commands.length > 10);
-  for (const command of english.commands) {
-    const runner = Object.keys(RUN_BY).find((start) =>
-      start.endsWith(' ') ? command.startsWith(start) : command === start,
-    );
-    assert.ok(runner, `"${command}" is run by nobody`);
-    const [file, as] = RUN_BY[runner] ?? ['', /^$/];
-    assert.match(readFileSync(file, 'utf8'), as, `${file} runs "${command}"`);
-  }
-});

@@ -1,17 +1,11 @@
 /** The same page on Express, with the metrics of a package. */
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { Eta } from 'eta';
 import express from 'express';
 import prometheusBundle from 'express-prom-bundle';
+import { context, englishText as text, views } from './page.js';
 
-const eta = new Eta({
-  views: fileURLToPath(new URL('../../views', import.meta.url)),
-  cache: true,
-});
-
-const text = JSON.parse(readFileSync(new URL('../../views/text/en.json', import.meta.url), 'utf8'));
+const eta = new Eta({ views, cache: true });
 
 const app = express();
 app.use(prometheusBundle({ includeMethod: true, includePath: true }));
@@ -19,7 +13,8 @@ app.use(prometheusBundle({ includeMethod: true, includePath: true }));
 app.get('/my-view', async (request, response) => {
   const seconds = Number(request.query.seconds ?? 0.1);
   await sleep(seconds * 1000);
-  response.send(eta.render('my-view', { text, seconds, query: () => '' }));
+  const search = `?${new URLSearchParams(request.query)}`;
+  response.send(eta.render('my-view', { ...context, text, search, seconds }));
 });
 
 app.get('/trigger-error/', (_request, response) => {

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import fastifyView from '@fastify/view';
 import { Eta } from 'eta';
 import fp from 'fastify-plugin';
 import language from '../../dist/guide/language.js';
 import visitor from '../../dist/guide/visitor.js';
+import { context, views } from './page.js';
 
 const querystring = {
   type: 'object',
@@ -13,13 +13,12 @@ const querystring = {
 
 /** The application's pages with nothing that monitors them but, where it is given, the gauge. */
 async function myView(app, { activeUsers }) {
-  const root = fileURLToPath(new URL('../../views', import.meta.url));
   app.register(visitor, { secret: '' });
   app.register(language);
   app.register(fastifyView, {
     engine: { eta: new Eta() },
-    root,
-    defaultContext: { query: () => '' },
+    root: views,
+    defaultContext: context,
   });
 
   const onRequest = (_request, reply, done) => {

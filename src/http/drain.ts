@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
+import { onEnd } from '../monitoring/index.ts';
 import { stopBudget } from './stop-budget.ts';
 
 declare module 'fastify' {
@@ -36,7 +37,7 @@ async function drain(app: FastifyInstance) {
 
   app.addHook('onRequest', (_request, reply, done) => {
     requests += 1;
-    reply.raw.on('close', () => {
+    onEnd(reply, () => {
       requests -= 1;
       hangUpWhenDone();
     });

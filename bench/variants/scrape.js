@@ -1,7 +1,7 @@
 /** This project's /metrics with SERIES more series: what an application of many routes looks like. */
 import { Counter } from 'prom-client';
-import '../dist/metrics.js';
-import { buildMetricsServer } from '../dist/monitoring/metrics-server.js';
+import '../../dist/metrics.js';
+import { buildMetricsServer } from '../../dist/monitoring/metrics-server.js';
 
 const counter = new Counter({
   name: 'series_total',
