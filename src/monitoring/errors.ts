@@ -18,6 +18,8 @@ declare module 'fastify' {
   }
 }
 
+type ErrorHandler = FastifyInstance['errorHandler'];
+
 interface Failure {
   error: unknown;
   /** The event that reports it; undefined until it is decided whether there is one. */
@@ -201,6 +203,15 @@ async function errors(app: FastifyInstance) {
     keep(error, reply);
     done();
   });
+  // That hook hears of the first error alone, and not of what an error handler throws to the next one.
+  const { setErrorHandler } = app;
+  app.setErrorHandler = function (this: FastifyInstance, handler: ErrorHandler, ...rest: []) {
+    const keeping: ErrorHandler = function (this: FastifyInstance, error, request, reply) {
+      keep(error, reply);
+      return handler.call(this, error, request, reply);
+    };
+    return setErrorHandler.call(this, keeping, ...rest);
+  } as typeof setErrorHandler;
   // For an answer that comes when the client has left, and the end is over.
   app.addHook('onSend', (_request, reply, _payload, done) => {
     if (reply.hasEnded) void eventIdOf(reply);

@@ -67,13 +67,8 @@ export class RequestScopes implements Scopes {
     this.#scope = scope;
     const trace = this.#trace as ReturnType<typeof traceContextOf>;
     const span = runIn({ scope, isolationScope: this.isolationScope }, () => {
-      if (this.#isWanted) {
-        scope.setPropagationContext(trace);
-        return this.#tracing.startSpan(request);
-      }
-      const unrecorded = this.#tracing.leaveOut(request, trace);
       scope.setPropagationContext(trace);
-      return unrecorded;
+      return this.#isWanted ? this.#tracing.startSpan(request) : this.#tracing.leaveOut(request);
     });
     if (span) {
       // The fork in which the span is the active one.
@@ -100,15 +95,14 @@ export class RequestScopes implements Scopes {
 
   #endWithRequest(span: Sentry.Span): void {
     this.isTraced = true;
-    onEnd(this.#reply, (statusCode) => {
+    const begin = performance.now();
+    onEnd(this.#reply, async (statusCode) => {
       Sentry.setHttpStatus(span, statusCode);
-      if (this.#reply.sent) {
-        span.end();
-        return;
-      }
-      // The visitor left, and the work goes on: spans that end after this one would be sent alone.
-      const end = new Date();
-      Promise.allSettled([this.#reply.request.work]).then(() => span.end(end));
+      const seconds = (performance.now() - begin) / 1000;
+      // The work may go on, after its answer or without its visitor, and other listeners have work,
+      // too: spans that end after this one is sent would be sent alone.
+      await Promise.allSettled([this.#reply.request.work]);
+      span.end(Sentry.spanToJSON(span).start_timestamp + seconds);
     });
   }
 }

@@ -40,13 +40,9 @@ export function requestTracing(options: TraceOptions) {
       return unrecordedSpan(request);
     },
 
-    /**
-     * What keeps all spans of a request that is not wanted from being recorded: the caller's
-     * decision, or the SDK asks its `tracesSampler` again, and then a span.
-     */
-    leaveOut(request: FastifyRequest, trace: TraceContext): Sentry.Span | undefined {
-      if (!isOff) trace.sampled = false;
-      return tracesSampler && unrecordedSpan(request);
+    /** A span that is not recorded keeps all spans of a request that is not wanted from being so. */
+    leaveOut(request: FastifyRequest): Sentry.Span | undefined {
+      return isOff ? undefined : unrecordedSpan(request);
     },
   };
 }
