@@ -19,6 +19,7 @@ test('npm run demo shows the error and its trace in the terminal, asks nobody el
   const lookups = join(home, 'lookups');
   const port = await freePort();
   const jaegerPort = await freePort();
+  const metricsPort = await freePort();
   const demo = spawn(process.execPath, ['--import', 'tsx', 'scripts/demo.ts'], {
     env: {
       PATH: process.env.PATH,
@@ -27,7 +28,7 @@ test('npm run demo shows the error and its trace in the terminal, asks nobody el
       LOOKUPS: lookups,
       NODE_OPTIONS: `--import=${pathToFileURL('test/fixtures/record-lookups.js')}`,
       PORT: port,
-      METRICS_PORT: await freePort(),
+      METRICS_PORT: metricsPort,
       SENTRY_LOCAL_PORT: await freePort(),
       PROMETHEUS_PORT: await freePort(),
       ALERTMANAGER_PORT: await freePort(),
@@ -53,7 +54,8 @@ test('npm run demo shows the error and its trace in the terminal, asks nobody el
     assert.match(output, /\[TRACE\].*GET \/trigger-error\/ \[500\]/);
   });
 
-  assert.match(output, /Sentry is on: .* release fastify-sentry-prometheus@\d/);
+  const metrics = await (await fetch(`http://localhost:${metricsPort}/metrics`)).text();
+  assert.match(metrics, /sentry_info\{.*release="fastify-sentry-prometheus@\d/);
 
   const trace = `http://localhost:${jaegerPort}/trace/${response.headers.get('x-trace-id')}`;
   assert.equal((await response.text()).includes(trace), hasJaeger);
