@@ -44,7 +44,7 @@ function bareApplication(t: TestContext) {
   const write = (file: string, content: string) => writeFileSync(join(folder, file), content);
 
   mkdirSync(join(folder, 'src'));
-  write('package.json', JSON.stringify({ name: 'shop', version: '4.5.6', type: 'module' }));
+  write('package.json', JSON.stringify({ name: '@acme/shop', version: '4.5.6', type: 'module' }));
   const { compilerOptions } = JSON.parse(fromPage(/^```json\n(.*?)^```$/ms));
   write('tsconfig.json', JSON.stringify({ compilerOptions: { strict: true, ...compilerOptions } }));
   write('src/server.ts', bareSource);
