@@ -62,7 +62,8 @@ const BAD_REQUESTS: [what: string, request: string, statuses: number[]][] = [
   ['a header of 64 KB', get('/', `Host: localhost\r\nX: ${'a'.repeat(64_000)}\r\n`), [431]],
   ['10,000 headers', get('/', `Host: localhost\r\n${'X: a\r\n'.repeat(10_000)}`), [431]],
   ['a null byte in a header', get('/', 'Host: localhost\r\nX: \0\r\n'), [400]],
-  ['a body of 64 KB', post('Content-Type: application/json\r\nContent-Length: 64000\r\n'), [413]],
+  // Too large, too, but that is not what its sender has to know first.
+  ['a body of 64 KB', post('Content-Type: application/json\r\nContent-Length: 64000\r\n'), [405]],
   ['a chunk without a size', post('Transfer-Encoding: chunked\r\n', 'no\r\n\r\n'), [400]],
   ['two lengths', post('Content-Length: 1\r\nContent-Length: 2\r\n', 'a'), [400]],
   [
