@@ -74,7 +74,7 @@ const BAD_REQUESTS: [what: string, request: string, statuses: number[]][] = [
   ['no Host', get('/', ''), [400]],
   ['a Host from elsewhere', get('/', 'Host: example.com\r\n'), [400]],
   ['an unknown method', 'BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n', [400]],
-  ['a method without a route', 'PROPFIND / HTTP/1.1\r\nHost: localhost\r\n\r\n', [404]],
+  ['a method without a route', 'PROPFIND / HTTP/1.1\r\nHost: localhost\r\n\r\n', [405]],
   ['CONNECT', 'CONNECT example.com:80 HTTP/1.1\r\nHost: example.com\r\n\r\n', []],
   ['TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', [400]],
   ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', [400]],
