@@ -53,8 +53,8 @@ function reportAtOnce(error: unknown, reply: FastifyReply): void {
   request.failure = { error, eventId: report(error, reply) };
 }
 
-/** Milliseconds for which a page waits to know whether the SDK sends an event or drops it. */
-const DECISION_TIMEOUT = 1_000;
+/** Milliseconds for which a page waits at most to know whether the SDK sends an event or drops it. */
+const DECISION_TIMEOUT = 5_000;
 
 interface Decision {
   /** The event's id once it was handed to the transport, or null. */
@@ -64,6 +64,9 @@ interface Decision {
 
 /** What becomes of the events that the SDK has just begun to process, by their ids. */
 const decisions = new Map<string, Decision>();
+
+/** Those that are not decided yet, by the request that they were captured in. */
+const undecided = new WeakMap<object, Set<Decision>>();
 
 /** The same of the events that report an error object, by the request that met it. */
 const reports = new WeakMap<object, WeakMap<object, Decision>>();
@@ -124,6 +127,10 @@ function onBegin({ event_id, type, exception }: Sentry.Event, hint?: Sentry.Even
     decide = (isSent) => resolve(isSent ? event_id : null);
   });
   const decision = { result, decide };
+  const request = currentRequest();
+  const ofRequest = undecided.get(request) ?? new Set();
+  undecided.set(request, ofRequest.add(decision));
+  void result.then(() => ofRequest.delete(decision));
   decisions.set(event_id, decision);
   setTimeout(() => {
     decide(false);
@@ -133,7 +140,7 @@ function onBegin({ event_id, type, exception }: Sentry.Event, hint?: Sentry.Even
   const error = hint?.originalException;
   if (!isObject(error)) return;
   const inRequests = reports.get(error) ?? new WeakMap<object, Decision>();
-  reports.set(error, inRequests.set(currentRequest(), decision));
+  reports.set(error, inRequests.set(request, decision));
   Reflect.defineProperty(error, SDK_MARK, {
     configurable: true,
     get: () => inRequests.has(currentRequest()),
@@ -147,9 +154,16 @@ function watch(client: Sentry.NodeClient): void {
   // Of a dropped event there is no hook, and only its client is told.
   const { recordDroppedEvent } = client;
   client.recordDroppedEvent = (...args) => {
-    decisions.get(capturing.get(Sentry.getCurrentScope()) ?? '')?.decide(false);
+    droppedDecision()?.decide(false);
     recordDroppedEvent.apply(client, args);
   };
+}
+
+/** Which event is being dropped: one that is captured here, or the only one that its request waits for. */
+function droppedDecision(): Decision | undefined {
+  const captured = decisions.get(capturing.get(Sentry.getCurrentScope()) ?? '');
+  const [first, ...others] = undecided.get(currentRequest()) ?? [];
+  return captured ?? (others.length === 0 ? first : undefined);
 }
 
 const watched = new WeakSet<Sentry.NodeClient>();
