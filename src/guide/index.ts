@@ -11,12 +11,14 @@ import home from './home.ts';
 import language from './language.ts';
 import { addParameters, prometheusQuery, traceUrl } from './links.ts';
 import stylesheet from './stylesheet.ts';
+import user from './user.ts';
 import visitor from './visitor.ts';
 
 const VIEWS = fileURLToPath(new URL('../../views', import.meta.url));
 
 async function guide(app: FastifyInstance, { config }: { config: Config }) {
   await app.register(visitor, { secret: config.COOKIE_SECRET });
+  await app.register(user);
   await app.register(language);
   await app.register(fastifyView, {
     engine: { eta: new Eta() },

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 /** The files that the guide quotes. They are in the image, too: see the Dockerfile. */
 const FILES = [
   'src/instrument.ts',
-  'src/guide/visitor.ts',
+  'src/guide/user.ts',
   'src/metrics.ts',
   'src/routes/count-requests.ts',
   'src/routes/my-view.ts',

@@ -1,6 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import fastifyCookie from '@fastify/cookie';
-import * as Sentry from '@sentry/node';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 
@@ -31,12 +30,6 @@ async function visitor(app: FastifyInstance, { secret }: { secret: string }) {
       },
     });
   }
-  // #region context
-  app.addHook('onRequest', ({ visitorId }, _reply, done) => {
-    if (visitorId) Sentry.setUser({ id: visitorId });
-    done();
-  });
-  // #endregion
 }
 
 /** Cookies know no ports: without one in the name, two stacks on one host replace each other's. */
