@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { endpointOf, onEnd } from './request.ts';
 import { addressOf } from './request-url.ts';
-import { traceContextOf } from './trace-context.ts';
+import { type TraceContext, traceContextOf } from './trace-context.ts';
 import { requestTracing, type TraceOptions } from './traces.ts';
 
 declare module 'fastify' {
@@ -35,7 +35,7 @@ export class RequestScopes implements Scopes {
   #tracing: ReturnType<typeof requestTracing>;
   #isolationScope: Sentry.Scope | undefined;
   #scope: Sentry.Scope | undefined;
-  #trace: ReturnType<typeof traceContextOf> | undefined;
+  #trace: TraceContext | undefined;
   #isWanted = false;
   /** Whether the request's span is recorded. */
   isTraced = false;
@@ -65,18 +65,16 @@ export class RequestScopes implements Scopes {
     const { request } = this.#reply;
     const scope = defaults.scope.clone();
     this.#scope = scope;
-    const trace = this.#trace as ReturnType<typeof traceContextOf>;
-    const span = runIn({ scope, isolationScope: this.isolationScope }, () => {
-      scope.setPropagationContext(trace);
-      return this.#isWanted ? this.#tracing.startSpan(request) : this.#tracing.leaveOut(request);
-    });
-    if (span) {
+    scope.setPropagationContext(this.#trace as TraceContext);
+    runIn({ scope, isolationScope: this.isolationScope }, () => {
+      const span = this.#isWanted
+        ? this.#tracing.startSpan(request)
+        : this.#tracing.leaveOut(request);
+      if (!span) return;
       // The fork in which the span is the active one.
-      this.#scope = runIn({ scope, isolationScope: this.isolationScope }, () =>
-        Sentry.withActiveSpan(span, () => Sentry.getCurrentScope()),
-      );
+      this.#scope = Sentry.withActiveSpan(span, () => Sentry.getCurrentScope());
       if (span.isRecording()) this.#endWithRequest(span);
-    }
+    });
     return this.#scope;
   }
 
@@ -127,6 +125,8 @@ export function inScopesOf<T>({ scopes }: FastifyRequest, run: () => T): T {
 function bindListeners(emitter: EventEmitter, scopes: RequestScopes): void {
   const { emit } = emitter;
   emitter.emit = function (this: EventEmitter, ...args) {
+    const [event] = args;
+    if (this.listenerCount(event) === 0) return emit.apply(this, args);
     return runIn(scopes, () => emit.apply(this, args));
   };
 }
