@@ -60,13 +60,18 @@ for (const { file, object } of objects) {
   });
 }
 
+/** What the operator takes since its version 0.66, and these types do not know. Their newer versions
+ * want Node.js 22. In the rules themselves, promtool takes no field that it does not know. */
+const NEWER = new Set(['keep_firing_for']);
+
 // The schemas allow more fields than they name, so they find no misspelt one. The types do.
 test('no file has a field that its kind does not have', () => {
   const folder = 'node_modules/.cache/kubernetes-test';
   mkdirSync(folder, { recursive: true });
   for (const { file, object } of objects) {
     const [, from] = KINDS[object.kind as Kind];
-    const code = `import type { I${object.kind} } from '${from}';\n(${JSON.stringify(object, null, 1)}) satisfies I${object.kind};\n`;
+    const known = JSON.stringify(object, (key, value) => (NEWER.has(key) ? undefined : value), 1);
+    const code = `import type { I${object.kind} } from '${from}';\n(${known}) satisfies I${object.kind};\n`;
     writeFileSync(`${folder}/${file}.ts`, code);
   }
   const options = {
