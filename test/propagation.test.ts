@@ -266,3 +266,12 @@ for (const [how, settings] of Object.entries({
     assert.equal(app.sink.items('event').length, 30, 'no error is lost');
   });
 }
+
+test('a request past the limit begins no trace by its own spans, however long it takes', async (t) => {
+  const settings = { SENTRY_TRACES_SAMPLE_RATE: '1', MAX_TRACES_PER_SECOND: '0' };
+  const app = await startCases(t, settings);
+  await app.ask(app.caseOf('told in a handler after a collection of garbage'));
+  await app.settled();
+  assert.equal(app.sink.items('event').length, 1);
+  assert.deepEqual(app.sink.items('transaction'), []);
+});

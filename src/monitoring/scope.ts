@@ -36,6 +36,8 @@ export class RequestScopes implements Scopes {
   #isolationScope: Sentry.Scope | undefined;
   #scope: Sentry.Scope | undefined;
   #trace: TraceContext | undefined;
+  /** Kept here, because a scope has but a weak reference to its span. */
+  #span: Sentry.Span | undefined;
   #isWanted = false;
   /** Whether the request's span is recorded. */
   isTraced = false;
@@ -67,13 +69,13 @@ export class RequestScopes implements Scopes {
     this.#scope = scope;
     scope.setPropagationContext(this.#trace as TraceContext);
     runIn({ scope, isolationScope: this.isolationScope }, () => {
-      const span = this.#isWanted
+      this.#span = this.#isWanted
         ? this.#tracing.startSpan(request)
         : this.#tracing.leaveOut(request);
-      if (!span) return;
+      if (!this.#span) return;
       // The fork in which the span is the active one.
-      this.#scope = Sentry.withActiveSpan(span, () => Sentry.getCurrentScope());
-      if (span.isRecording()) this.#endWithRequest(span);
+      this.#scope = Sentry.withActiveSpan(this.#span, () => Sentry.getCurrentScope());
+      if (this.#span.isRecording()) this.#endWithRequest(this.#span);
     });
     return this.#scope;
   }
