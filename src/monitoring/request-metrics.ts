@@ -5,6 +5,7 @@ import { Histogram } from 'prom-client';
 import { eventIdOf } from './errors.ts';
 import { registry } from './registry.ts';
 import { onEnd, requestLabels, routeLabels } from './request.ts';
+import { isTraced } from './scope.ts';
 
 const requestDuration = new Histogram({
   name: 'http_request_duration_seconds',
@@ -45,7 +46,7 @@ async function requestMetrics(app: FastifyInstance) {
       if (status_code === 101) return;
       const labels = { ...requestLabels(request), status_code };
       const value = (performance.now() - start) / 1000;
-      const eventId = request.failure && (await eventIdOf(reply));
+      const eventId = await eventIdOf(reply);
       const exemplarLabels = exemplarOf(request, eventId);
       requestDuration.observe({ labels, value, ...(exemplarLabels && { exemplarLabels }) });
     });
@@ -75,11 +76,12 @@ function countRefused({ server }: FastifyInstance, isKnown: (raw: IncomingMessag
 
 /** What a point on a panel leads to: the trace and the event of a request, as far as it has them. */
 function exemplarOf(
-  { id: trace_id, scopes }: FastifyRequest,
+  request: FastifyRequest,
   eventId: string | null,
 ): Record<string, string> | null {
+  const { id: trace_id } = request;
   if (eventId) return { trace_id, event_uuid: eventUuid(eventId) };
-  return scopes?.isTraced ? { trace_id } : null;
+  return isTraced(request) ? { trace_id } : null;
 }
 
 /** An event's id with dashes, as a UUID is written; the SDK gives it as 32 hexadecimal digits. */
