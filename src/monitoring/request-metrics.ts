@@ -78,8 +78,11 @@ function exemplarOf(
   { id: trace_id, scopes }: FastifyRequest,
   eventId: string | null,
 ): Record<string, string> | null {
-  if (eventId) return { trace_id, event_uuid: eventUuid(eventId) };
-  return scopes?.isTraced ? { trace_id } : null;
+  if (!eventId && !scopes?.isTraced) return null;
+  return {
+    ...(scopes?.isTraced && { trace_id }),
+    ...(eventId && { event_uuid: eventUuid(eventId) }),
+  };
 }
 
 /** An event's id with dashes, as a UUID is written; the SDK gives it as 32 hexadecimal digits. */
