@@ -79,9 +79,12 @@ function exemplarOf(
   request: FastifyRequest,
   eventId: string | null,
 ): Record<string, string> | null {
-  const { id: trace_id } = request;
-  if (eventId) return { trace_id, event_uuid: eventUuid(eventId) };
-  return isTraced(request) ? { trace_id } : null;
+  const hasTrace = isTraced(request);
+  if (!eventId && !hasTrace) return null;
+  return {
+    ...(hasTrace && { trace_id: request.id }),
+    ...(eventId && { event_uuid: eventUuid(eventId) }),
+  };
 }
 
 /** An event's id with dashes, as a UUID is written; the SDK gives it as 32 hexadecimal digits. */
