@@ -128,7 +128,7 @@ test('the pages in a real browser', { skip: noBrowser }, async (t) => {
       await page.getByRole('link', { name: 'Back to the guide' }).click();
       assert.equal(await visits(), before + 1);
 
-      await page.getByRole('link', { name: 'A page that works for a second' }).click();
+      await page.getByRole('link', { name: 'A page that takes a second' }).click();
       await page.getByRole('link', { name: 'Русский' }).click();
       await page.getByRole('link', { name: 'Вернуться в руководство' }).click();
       assert.match(page.url(), /#performance$/, 'the step that the reader came from');

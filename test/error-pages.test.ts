@@ -126,3 +126,24 @@ test('a refused number is named on the page with what it takes, and only digits 
     assert.equal((await visit(`/my-view?seconds=${seconds}`)).status, 200, seconds);
   }
 });
+
+test('a visitor whose error is no event gets the id that finds it in the log, and why', async (t) => {
+  const sink = await startEnvelopeSink(t);
+  const dropping = { SENTRY_DSN: sink.dsn, DROP_EVENTS: 'yes' };
+  for (const [settings, why, guide] of [
+    [{}, 'Sentry is off', 'Sentry is off: errors are only logged.'],
+    [dropping, 'It was not reported to the tracker.', 'None of your errors has been reported yet.'],
+  ] as const) {
+    const app = await spawnApp(t, settings, 'test/fixtures/failing-server.js');
+    const html = await (await app.get('/trigger-error/')).text();
+    assert.ok(html.includes(why), html);
+    assert.equal(html.includes('Sentry is off'), why === 'Sentry is off');
+    const [, traceId] = /id="trace-id">([0-9a-f]{32})</.exec(html) ?? [];
+    await eventually(() => {
+      const line = app.log.find(({ msg }) => msg === 'request failed');
+      assert.equal(line?.trace_id, traceId);
+    });
+    const [, step = ''] = (await (await app.get('/')).text()).split('<article id="trigger-error"');
+    assert.ok(step.split('</article>')[0]?.includes(guide), why);
+  }
+});

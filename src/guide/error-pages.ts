@@ -42,6 +42,7 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
       'server-error.eta',
       { eventId, traceId: request.id },
       {
+        sentryIsOn: Sentry.isEnabled(),
         eventUrl: eventId && eventUrl(config, eventId),
         deliveries: await request.deliveries(),
       },
