@@ -45,6 +45,13 @@ export const variants: Variant[] = [
     reports: [],
   },
   {
+    name: 'folder',
+    title: 'src/monitoring in an application of your own, as it ships',
+    command: node('--import', file('../dist/instrument.js'), file('variants/folder.js')),
+    path: PAGE,
+    reports: ['error', 'trace'],
+  },
+  {
     name: 'errors',
     title: "this project's metrics and errors, no traces",
     command: product,

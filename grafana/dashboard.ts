@@ -92,6 +92,7 @@ export function buildDashboard(): Dashboard {
     .withPanel(errorRatio())
     .withPanel(errorRateByEndpoint())
     .withPanel(lostEvents())
+    .withPanel(waitingEvents())
 
     .withRow(new RowBuilder('Duration'))
     .withPanel(responseTime())
@@ -138,7 +139,7 @@ function datasourceVariable() {
 function trackerVariable() {
   return new QueryVariableBuilder('tracker')
     .datasource(DATASOURCE)
-    .query('label_values(sentry_info, url)')
+    .query('label_values(sentry_info{job=~"$job"}, url)')
     .refresh(VariableRefresh.OnTimeRangeChanged)
     .current({ text: 'http://localhost:9000', value: 'http://localhost:9000' })
     .hide(VariableHide.HideVariable);
@@ -265,7 +266,7 @@ function errorRatio() {
         'Share of the requests that were answered with a 5xx status. HighErrorRatio fires when it is above the line over 5 minutes.',
       )
       .unit(units.PercentUnit)
-      .span(8)
+      .span(12)
       .links([trackerLink()])
       // Without requests the ratio would be 0/0: the errors, which are 0 then, stand in for it.
       .withTarget(query(`${ERRORS} / (${REQUESTS} > 0) or ${ERRORS}`, '5xx'))
@@ -278,7 +279,7 @@ function errorRateByEndpoint() {
       'Answers with a 5xx status. /trigger-error/ fails on purpose; all others should stay at 0.',
     )
     .unit(units.RequestsPerSecond)
-    .span(8)
+    .span(12)
     .links([trackerLink()])
     .withTarget(
       query(
@@ -294,7 +295,7 @@ function lostEvents() {
       'Events, transactions and Jaeger spans per second that were given up, and why. A lone loss is a short bump: sentry_events_lost_total itself says how many there were. EventsLost fires when events are lost.',
     )
     .unit(units.CountsPerSecond)
-    .span(8)
+    .span(12)
     .links([trackerLink()])
     .targets([
       query(
@@ -306,6 +307,18 @@ function lostEvents() {
         'span: {{reason}}',
       ).refId('B'),
     ]);
+}
+
+function waitingEvents() {
+  return timeSeries('Events and traces that wait')
+    .description(
+      'What the tracker has not taken yet: in any moment some are on their way. A line that stays above 0 is a tracker that is away or slow; EventsWaiting fires when it does so for 10 minutes.',
+    )
+    .unit(units.NoUnit)
+    .decimals(0)
+    .span(12)
+    .links([trackerLink()])
+    .withTarget(query(`sentry_events_waiting{${SELECTED}}`, '{{instance}}'));
 }
 
 function responseTime() {

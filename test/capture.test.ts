@@ -40,6 +40,8 @@ const ROWS: Row[] = [
       'thrown after a body',
       'thrown with a cause',
       'a stream that fails before the headers',
+      'thrown beside a span',
+      'thrown where the application uses our names',
     ],
     status: 500,
     events: 1,
@@ -63,7 +65,7 @@ const ROWS: Row[] = [
   },
   {
     what: 'an error that the application has captured itself, and then thrown',
-    cases: ['captured and then thrown'],
+    cases: ['captured and then thrown', 'captured and then thrown after a span'],
     status: 500,
     events: 1,
     isShown: true,
@@ -112,11 +114,14 @@ const ROWS: Row[] = [
   },
   {
     what: 'an error whose properties throw when they are read',
-    cases: each(
-      'thrown with a ',
-      ['statusCode', 'status', 'message', 'stack', 'code', 'headers', 'cause'],
-      ' that throws',
-    ),
+    cases: [
+      ...each(
+        'thrown with a ',
+        ['statusCode', 'status', 'message', 'stack', 'code', 'headers', 'cause'],
+        ' that throws',
+      ),
+      'thrown is a proxy that refuses to be marked',
+    ],
     status: 500,
     events: 1,
     isShown: true,
@@ -192,7 +197,10 @@ test('the event of an error that was thrown while another was answered is of the
   const app = await startCases(t);
   await app.ask(app.caseOf('thrown in the error handler'));
   await app.settled();
-  assert.deepEqual(messages(app.sink.items('event')), ['thrown in the error handler']);
+  const events = app.sink.items('event');
+  assert.deepEqual(messages(events), ['thrown in the error handler']);
+  const [before] = events[0].breadcrumbs;
+  assert.equal(before.message, 'mapped', 'the first one is what led to it');
 });
 
 test('the causes of an error are in its event', async (t) => {
@@ -224,6 +232,33 @@ test('an event that beforeSend drops has no id on the page', async (t) => {
   assert.deepEqual(await (await app.get('/drop')).json(), { error: 'ours', eventId: null });
   await app.settled();
   assert.deepEqual(app.sink.items('event'), []);
+});
+
+test('an event that beforeSend drops beside another has no id on the page', async (t) => {
+  const app = await startCases(t, { BEFORE_SEND: 'drop' });
+  const page = await app.get('/drop/beside/a/message');
+  assert.deepEqual(await page.json(), { error: 'ours', eventId: null });
+  await app.settled();
+  const [event, ...others] = app.sink.items('event');
+  assert.equal(event.message, 'beside');
+  assert.deepEqual(others, []);
+});
+
+test('what ignoreErrors names is no event, and has no id on the page', async (t) => {
+  const app = await startCases(t, { IGNORE_ERRORS: 'drop' });
+  assert.deepEqual(await (await app.get('/drop')).json(), { error: 'ours', eventId: null });
+  await app.settled();
+  assert.deepEqual(app.sink.items('event'), []);
+});
+
+test('a stream that fails in app.inject is an event, and a 500', async (t) => {
+  const app = await startCases(t);
+  const { path } = app.caseOf('a Node stream that fails');
+  await app.get(`/control/inject?path=${path}`);
+  await app.settled();
+  assert.deepEqual(messages(app.sink.items('event')), ['a Node stream that fails']);
+  const labels = `method="GET",endpoint="${path}",status_code="500"`;
+  assert.equal(await app.metric(`http_request_duration_seconds_count{${labels}}`), 1);
 });
 
 test('an event that beforeSend drops has no id in the log or the metrics', async (t) => {

@@ -144,6 +144,20 @@ test('every query is for the selected job and instance', () => {
     if (OF_NO_INSTANCE.has(metric)) continue;
     assert.ok(matchers.includes('instance=~"$instance"'), `${metric} of the instance in ${title}`);
   }
+  // Another job's tracker would be linked, too.
+  const ofJob = variables.filter(({ name, type }) => type === 'query' && name !== 'job');
+  for (const { name, query } of ofJob)
+    assert.match(query, /\{job=~"\$job"\}/, `the variable ${name}`);
+});
+
+test('a point leads somewhere, also where a setting of its link is empty', () => {
+  const { jsonData } = provisioned('datasources/prometheus.yml').datasources[0];
+  const { environment } = parse(readFileSync('docker-compose.yml', 'utf8')).services.grafana;
+  for (const { url } of jsonData.exemplarTraceIdDestinations) {
+    const [, setting = ''] = /^\$(\w+)/.exec(url) ?? [];
+    // ":-" and not "-": empty is as good as not set.
+    assert.match(environment[setting], new RegExp(`^\\$\\{${setting}:-http`), setting);
+  }
 });
 
 test('a single number is of now: what is gone is not shown', () => {

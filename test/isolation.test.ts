@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import { startCases } from './helpers/cases.ts';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
+import { open } from './helpers/raw.ts';
 import { spawnApp } from './helpers/spawn-app.ts';
 
 const cookieOf = (response: Response) => response.headers.getSetCookie()[0]?.split(';')[0] ?? '';
@@ -163,6 +165,45 @@ for (const [way, environment] of Object.entries(WAYS)) {
     });
   }
 }
+
+test('a request knows no last event but its own', async (t) => {
+  const app = await startCases(t, { CAPTURE_AT_START: 'yes' });
+  await app.get('/users/alice');
+  assert.equal(await (await app.get('/last-event')).text(), 'none');
+});
+
+test('what a handler returns is asked for its result once, also in a request that is traced', async (t) => {
+  const app = await startCases(t, { SENTRY_TRACES_SAMPLE_RATE: '1' });
+  for (const n of [1, 2]) assert.equal(await (await app.get('/thenable')).text(), `executed ${n}`);
+});
+
+test('what a request leaves behind keeps its scopes, and not the request', async (t) => {
+  const app = await startCases(t, { SENTRY_TRACES_SAMPLE_RATE: '1' });
+  for (const rate of [1, 2]) await app.get('/kept', { method: 'POST', body: `${rate}` });
+  await app.settled();
+  assert.deepEqual(JSON.parse(await app.control('kept')), { isKept: false });
+});
+
+test('the messages of a WebSocket are of the request that opened it', async (t) => {
+  const app = await startCases(t);
+  const { socket, answer } = open(app.url);
+  socket.write(
+    'GET /socket HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n',
+  );
+  await once(socket, 'data');
+  socket.write('hello');
+  await answer;
+  assert.deepEqual(await app.settled(), { leaked: null });
+  const [{ message, user, transaction }] = app.sink.items('event');
+  assert.deepEqual(
+    { message, user, transaction },
+    {
+      message: 'hello',
+      user: { id: 'messenger' },
+      transaction: 'GET /socket',
+    },
+  );
+});
 
 test('what was signed for one cookie counts in no other', async (t) => {
   const sink = await startEnvelopeSink(t);

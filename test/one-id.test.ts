@@ -94,6 +94,8 @@ test('only requests that were traced or failed leave an exemplar', async (t) => 
   assert.deepEqual(await exemplars(), []);
   await app.get('/trigger-error/');
   await eventually(async () => assert.equal((await exemplars()).length, 1));
+  const [exemplar] = await exemplars();
+  assert.match(exemplar ?? '', / # \{event_uuid="[0-9a-f-]{36}"\}/, 'it has no trace to lead to');
 });
 
 test('a traced page has a span for its own work', async (t) => {

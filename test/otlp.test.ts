@@ -237,13 +237,16 @@ test('what an application puts on a span arrives, whatever its type', async (t) 
   const app = await spawnApp(t, environment, 'test/fixtures/failing-server.js');
   await app.get('/odd-span');
   const span = await eventually(() => {
-    const found = sink.spans.find(({ name }) => name === 'odd');
+    const found = sink.spans.find(({ name }) => name === '123');
     assert.ok(found);
     return found;
   });
   const { 'sentry.origin': _origin, ...attributes } = span.attributes;
   assert.deepEqual(attributes, {
     integer: '9007199254740991',
+    bigint: '9223372036854775807',
+    'too large a bigint': '9223372036854775808n',
+    circular: { values: [{ stringValue: '<ref *1> [ [Circular *1] ]' }] },
     large: 1e300,
     part: 0.5,
     none: 'NaN',
@@ -253,4 +256,51 @@ test('what an application puts on a span arrives, whatever its type', async (t) 
     long: 'x'.repeat(4096),
   });
   assert.equal(await app.metric('otlp_spans_lost_total{reason="network_error"}'), 0);
+});
+
+test('a span that cannot be written is lost alone', async (t) => {
+  const sink = await startOtlpSink(t);
+  const environment = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: sink.endpoint };
+  const app = await spawnApp(t, environment, 'test/fixtures/failing-server.js');
+  const lost = () => app.metric('otlp_spans_lost_total{reason="invalid"}');
+  assert.equal(await lost(), 0);
+  await app.get('/invalid-spans');
+  await app.stop();
+  assert.deepEqual(sink.spans.map(({ name }) => name).sort(), ['GET /invalid-spans', 'valid']);
+  const stopped = app.log.find(({ msg }) => msg.startsWith('spans did not reach the Open'));
+  assert.deepEqual(stopped?.lost, [{ reason: 'invalid', count: 4 }]);
+  const said = app.log.filter(({ msg }) => msg.startsWith('a span cannot be written as OTLP'));
+  assert.equal(said.length, 1, 'it is said once');
+});
+
+test("a span's links arrive, but for those that lead nowhere", async (t) => {
+  const sink = await startOtlpSink(t);
+  const environment = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: sink.endpoint };
+  const app = await spawnApp(t, environment, 'test/fixtures/failing-server.js');
+  await app.get('/linked-spans');
+  await app.stop();
+  const the = (wanted: string) => sink.spans.find(({ name }) => name === wanted);
+  const attributes = [{ key: 'why', value: { stringValue: 'a batch' } }];
+  assert.deepEqual(the('second')?.links, [
+    { traceId: the('first')?.traceId, spanId: the('first')?.spanId, attributes },
+  ]);
+});
+
+test('large spans go in bodies that a collector takes, and wait up to a limit', async (t) => {
+  const sink = await startOtlpSink(t);
+  const environment = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: sink.endpoint };
+  const app = await spawnApp(t, environment, 'test/fixtures/failing-server.js');
+  const overflown = () => app.metric('otlp_spans_lost_total{reason="queue_overflow"}');
+  // Twice: what was sent leaves its room to others.
+  for (const all of [151, 302]) {
+    await app.get('/large-spans/150');
+    await eventually(() => assert.equal(sink.spans.length, all));
+  }
+  assert.equal(await overflown(), 0);
+  const largest = Math.max(...sink.sizes);
+  assert.ok(largest > 900_000 && largest < 1_200_000, `${largest} bytes`);
+
+  await app.get('/large-spans/600');
+  assert.ok(Number(await overflown()) > 350, `${await overflown()}`);
+  assert.equal(await app.stop(), 0);
 });

@@ -1,7 +1,10 @@
 /** Whose trace a request is of, and who decides whether it is recorded. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import { startCases } from './helpers/cases.ts';
+import { eventually } from './helpers/eventually.ts';
+import { open } from './helpers/raw.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const SPAN = '00f067aa0ba902b7';
@@ -266,6 +269,19 @@ for (const [how, settings] of Object.entries({
     assert.equal(app.sink.items('event').length, 30, 'no error is lost');
   });
 }
+
+test('a request that works for ever has a trace, when its visitor has left', async (t) => {
+  const app = await startCases(t, { SENTRY_TRACES_SAMPLE_RATE: '1' });
+  const { socket } = open(app.url);
+  socket.write('GET /hangs HTTP/1.1\r\nHost: test\r\n\r\n');
+  await once(socket, 'data');
+  socket.destroy();
+  await eventually(async () => {
+    await app.settled();
+    const [{ transaction }] = app.sink.items('transaction');
+    assert.equal(transaction, 'GET /hangs');
+  }, 30);
+});
 
 test('a request past the limit begins no trace by its own spans, however long it takes', async (t) => {
   const settings = { SENTRY_TRACES_SAMPLE_RATE: '1', MAX_TRACES_PER_SECOND: '0' };

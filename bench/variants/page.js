@@ -10,6 +10,8 @@ export const englishText = JSON.parse(readFileSync(`${views}/text/en.json`, 'utf
 export const context = {
   /** A link to Prometheus, which is not there. */
   query: () => '',
+  /** A link to Jaeger, neither. */
+  traceUrl: () => '',
   /** A link to the page itself with other parameters. */
   addParameters: (address, parameters) =>
     `?${new URLSearchParams({ ...Object.fromEntries(new URLSearchParams(address)), ...parameters })}`,

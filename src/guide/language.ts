@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import fastifyAccepts from '@fastify/accepts';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import fp from 'fastify-plugin';
+import { isTraced } from '../monitoring/index.ts';
 import { readCookie, setCookie } from './visitor.ts';
 
 /** The languages of the pages; the first is for visitors who want none of them. */
@@ -38,10 +39,9 @@ async function language(app: FastifyInstance) {
         texts.get(readCookie(this.request, COOKIE)) ??
         texts.get(this.request.language(LANGUAGES) || 'en');
       const isStep = text && Object.hasOwn(text.guide.steps, from);
-      const { id, scopes } = this.request;
       return {
         text,
-        recordedTrace: scopes?.isTraced ? id : null,
+        recordedTrace: isTraced(this.request) ? this.request.id : null,
         from: isStep ? from : '',
         search: url.includes('?') ? url.slice(url.indexOf('?')) : '?',
       };

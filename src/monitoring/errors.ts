@@ -7,23 +7,29 @@ import {
   LogController,
 } from 'fastify';
 import fp from 'fastify-plugin';
-import { readable } from './readable-error.ts';
-import { hasLeft, onEnd } from './request.ts';
-import { inScopesOf } from './scope.ts';
+import { copyOf, readable } from './readable-error.ts';
+import { HAS_ENDED, hasLeft, onEnd } from './request.ts';
+import { currentRequest, inScopesOf, WORK } from './scope.ts';
+import { waitFor } from './wait-for.ts';
+
+const FAILURE = Symbol('failure');
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** What failed in this request and is to be answered, or was; null if nothing did. */
-    failure: Failure | null;
+    [FAILURE]: Failure | null;
   }
 }
 
 type ErrorHandler = FastifyInstance['errorHandler'];
 
+/** The id of an event; null if there is none, or if the SDK dropped it. */
+type EventId = string | null;
+
 interface Failure {
   error: unknown;
   /** The event that reports it; undefined until it is decided whether there is one. */
-  eventId?: Promise<string | null>;
+  eventId?: Promise<EventId>;
 }
 
 /**
@@ -32,8 +38,8 @@ interface Failure {
  *
  * @returns null if there is no event, or if the SDK dropped it: a `beforeSend`, for example.
  */
-export async function eventIdOf(reply: FastifyReply): Promise<string | null> {
-  const { failure } = reply.request;
+export async function eventIdOf(reply: FastifyReply): Promise<EventId> {
+  const failure = reply.request[FAILURE];
   if (!failure) return null;
   if (!failure.eventId && reply.statusCode >= 500) {
     failure.eventId = report(failure.error, reply);
@@ -43,127 +49,121 @@ export async function eventIdOf(reply: FastifyReply): Promise<string | null> {
 
 /** Keeps what failed until it is answered: the last error, or the one whose event is on the page. */
 function keep(error: unknown, { request }: FastifyReply): void {
-  if (!request.failure?.eventId) request.failure = { error };
+  const failure = request[FAILURE];
+  if (failure?.eventId) return;
+  request[FAILURE] = { error };
+  if (!failure || failure.error === error) return;
+  // What failed first is why something failed after it: in the error handler, say.
+  const { message } = copyOf(failure.error);
+  inScopesOf(request, () => Sentry.addBreadcrumb({ category: 'error', level: 'error', message }));
 }
 
 /** Reports what failed where no answer will come any more. */
 function reportAtOnce(error: unknown, reply: FastifyReply): void {
   const { request } = reply;
-  if (request.failure?.eventId && request.failure.error === error) return;
-  request.failure = { error, eventId: report(error, reply) };
+  const failure = request[FAILURE];
+  if (failure?.eventId && failure.error === error) return;
+  request[FAILURE] = { error, eventId: report(error, reply) };
 }
 
 /** Milliseconds for which a page waits at most to know whether the SDK sends an event or drops it. */
 const DECISION_TIMEOUT = 5_000;
 
-interface Decision {
-  /** The event's id once it was handed to the transport, or null. */
-  result: Promise<string | null>;
-  decide: (isSent: boolean) => void;
-}
-
-/** What becomes of the events that the SDK has just begun to process, by their ids. */
-const decisions = new Map<string, Decision>();
-
-/** Those that are not decided yet, by the request that they were captured in. */
-const undecided = new WeakMap<object, Set<Decision>>();
+/** What becomes of the events that the SDK is working on, by their ids. */
+const underWay = new Map<string, Promise<EventId>>();
 
 /** The same of the events that report an error object, by the request that met it. */
-const reports = new WeakMap<object, WeakMap<object, Decision>>();
-
-/** The events that are being captured here, by the scope that this is done in. */
-const capturing = new WeakMap<Sentry.Scope, string>();
+const reports = new WeakMap<object, WeakMap<object, Promise<EventId>>>();
 
 /** The SDK's mark on an error that it never captures again. Here it holds for the request alone. */
 const SDK_MARK = '__sentry_captured__';
 
 const isObject = (error: unknown): error is object => Object(error) === error;
 
-/** What all forks of a request's scopes have in common; outside of requests there is one for all. */
-function currentRequest(): object {
-  const { sdkProcessingMetadata } = Sentry.getIsolationScope().getScopeData();
-  return (sdkProcessingMetadata.requestScopes as object | undefined) ?? decisions;
-}
-
 /** Reports an error as its request's, unless the application has done so itself. */
-function report(error: unknown, reply: FastifyReply): Promise<string | null> {
-  const { request } = reply;
-  if (!Sentry.isEnabled()) return Promise.resolve(null);
-  return inScopesOf(request, async () => {
-    const decision =
-      (isObject(error) && reports.get(error)?.get(currentRequest())) || capture(error);
-    // The SDK gives an id also to what it does not take.
-    const eventId = (await decision?.result) ?? null;
-    if (eventId) request.log = reply.log = reply.log.child({ event_id: eventId });
-    return eventId;
-  });
+async function report(error: unknown, reply: FastifyReply): Promise<EventId> {
+  if (!Sentry.isEnabled()) return null;
+  try {
+    return await inScopesOf(reply.request, async () => {
+      const known = isObject(error) ? reports.get(error)?.get(currentRequest()) : undefined;
+      // The SDK gives an id also to what it does not take.
+      const eventId = (await waitFor(known ?? capture(error), DECISION_TIMEOUT)) ?? null;
+      if (eventId) reply.request.log = reply.log = reply.log.child({ event_id: eventId });
+      return eventId;
+    });
+  } catch (failure) {
+    // Anything can be thrown, also what nobody can look at.
+    reply.log.error({ err: copyOf(failure) }, 'an error could not be reported');
+    return null;
+  }
 }
 
-function capture(error: unknown): Decision | undefined {
+async function capture(error: unknown): Promise<EventId> {
   const event_id = randomUUID().replaceAll('-', '');
   const exception = readable(error);
-  Sentry.withScope((scope) => {
-    capturing.set(scope, event_id);
-    // Left by an event that never was: one that the SDK's sampleRate left out, for example.
-    if (isObject(exception)) Reflect.deleteProperty(exception, SDK_MARK);
-    const mechanism = { type: 'fastify', handled: false };
-    Sentry.captureException(exception, { event_id, mechanism });
-  });
-  return decisions.get(event_id);
+  // Left by an event that never was: one that the SDK's sampleRate left out, for example.
+  if (isObject(exception)) mark(exception, { value: false });
+  Sentry.captureException(exception, { event_id, mechanism: { type: MECHANISM, handled: false } });
+  return underWay.get(event_id) ?? null;
 }
 
-/** A frame of this folder, through which every request runs: trackers hide what is not the application's. */
-const OWN_FRAME = /\/monitoring\/[\w-]+\.[jt]s$/;
-
-/** The SDK begins to process an event. */
-function onBegin({ event_id, type, exception }: Sentry.Event, hint?: Sentry.EventHint): void {
-  if (!event_id || type) return;
-  for (const frame of exception?.values?.flatMap(({ stacktrace }) => stacktrace?.frames ?? []) ??
-    []) {
-    if (OWN_FRAME.test(frame.filename ?? '')) frame.in_app = false;
-  }
-  let decide: Decision['decide'] = () => {};
-  const result = new Promise<string | null>((resolve) => {
-    decide = (isSent) => resolve(isSent ? event_id : null);
-  });
-  const decision = { result, decide };
-  const request = currentRequest();
-  const ofRequest = undecided.get(request) ?? new Set();
-  undecided.set(request, ofRequest.add(decision));
-  void result.then(() => ofRequest.delete(decision));
-  decisions.set(event_id, decision);
-  setTimeout(() => {
-    decide(false);
-    decisions.delete(event_id);
-  }, DECISION_TIMEOUT).unref();
-
-  const error = hint?.originalException;
-  if (!isObject(error)) return;
-  const inRequests = reports.get(error) ?? new WeakMap<object, Decision>();
-  reports.set(error, inRequests.set(request, decision));
-  Reflect.defineProperty(error, SDK_MARK, {
-    configurable: true,
-    get: () => inRequests.has(currentRequest()),
-  });
+interface SdkInternals {
+  /** Resolves to the event's id when it was handed to the transport, or to undefined. */
+  _captureEvent(
+    event: Sentry.Event,
+    hint?: Sentry.EventHint,
+    ...scopes: Sentry.Scope[]
+  ): PromiseLike<string | undefined>;
 }
 
 /** Learns from the SDK which events it hands to its transport, and which it drops. */
 function watch(client: Sentry.NodeClient): void {
-  client.on('preprocessEvent', onBegin);
-  client.on('beforeSendEvent', ({ event_id = '' }) => decisions.get(event_id)?.decide(true));
-  // Of a dropped event there is no hook, and only its client is told.
-  const { recordDroppedEvent } = client;
-  client.recordDroppedEvent = (...args) => {
-    droppedDecision()?.decide(false);
-    recordDroppedEvent.apply(client, args);
+  client.on('preprocessEvent', hideOwnFrames);
+  // There is a hook for what is sent, but none for what is dropped.
+  const internals = client as unknown as SdkInternals;
+  const { _captureEvent } = internals;
+  internals._captureEvent = (event, hint = {}, ...scopes) => {
+    const sent = _captureEvent.call(client, event, hint, ...scopes);
+    if (!event.type) remember(hint, Promise.resolve(sent));
+    return sent;
   };
 }
 
-/** Which event is being dropped: one that is captured here, or the only one that its request waits for. */
-function droppedDecision(): Decision | undefined {
-  const captured = decisions.get(capturing.get(Sentry.getCurrentScope()) ?? '');
-  const [first, ...others] = undecided.get(currentRequest()) ?? [];
-  return captured ?? (others.length === 0 ? first : undefined);
+function remember(
+  { event_id = '', originalException: error }: Sentry.EventHint,
+  sent: Promise<string | undefined>,
+): void {
+  const eventId = sent.then((id) => id ?? null).finally(() => underWay.delete(event_id));
+  underWay.set(event_id, eventId);
+  if (!isObject(error)) return;
+  const inRequests = reports.get(error) ?? new WeakMap<object, Promise<EventId>>();
+  reports.set(error, inRequests.set(currentRequest(), eventId));
+  mark(error, { get: () => inRequests.has(currentRequest()) });
+}
+
+/** Says whether the SDK may capture an error again. One that is frozen can bear no mark of the SDK's, either. */
+function mark(error: object, isCaptured: PropertyDescriptor): void {
+  try {
+    Reflect.defineProperty(error, SDK_MARK, { ...isCaptured, configurable: true });
+  } catch {
+    // A proxy may object. To the SDK's mark it does so, too.
+  }
+}
+
+/** How an event came about, in Sentry's words: as in the SDK's own integration. */
+const MECHANISM = 'fastify';
+
+/** A frame of this folder, through which every request runs: trackers hide what is not the application's. */
+const OWN_FRAME = /\/monitoring\/[\w-]+\.[jt]s$/;
+
+function hideOwnFrames({ exception }: Sentry.Event, hint?: Sentry.EventHint): void {
+  for (const { stacktrace, mechanism } of exception?.values ?? []) {
+    // What is no Error has no stack but the one of its capture here.
+    const isOurs = mechanism?.synthetic && hint?.mechanism?.type === MECHANISM;
+    for (const frame of stacktrace?.frames ?? []) {
+      if (isOurs || OWN_FRAME.test(frame.filename ?? '')) frame.in_app = false;
+    }
+  }
 }
 
 const watched = new WeakSet<Sentry.NodeClient>();
@@ -208,7 +208,7 @@ async function errors(app: FastifyInstance) {
     watch(client);
   }
 
-  app.decorateRequest('failure', null);
+  app.decorateRequest(FAILURE, null);
   app.addHook('onRequest', (_request, reply, done) => {
     onEnd(reply, () => eventIdOf(reply));
     done();
@@ -219,16 +219,18 @@ async function errors(app: FastifyInstance) {
   });
   // That hook hears of the first error alone, and not of what an error handler throws to the next one.
   const { setErrorHandler } = app;
-  app.setErrorHandler = function (this: FastifyInstance, handler: ErrorHandler, ...rest: []) {
+  app.setErrorHandler = function (this: FastifyInstance, handler: ErrorHandler) {
+    // Fastify says what is wrong with it.
+    if (typeof handler !== 'function') return setErrorHandler.call(this, handler);
     const keeping: ErrorHandler = function (this: FastifyInstance, error, request, reply) {
       keep(error, reply);
       return handler.call(this, error, request, reply);
     };
-    return setErrorHandler.call(this, keeping, ...rest);
+    return setErrorHandler.call(this, keeping);
   } as typeof setErrorHandler;
   // For an answer that comes when the client has left, and the end is over.
   app.addHook('onSend', (_request, reply, _payload, done) => {
-    if (reply.hasEnded) void eventIdOf(reply);
+    if (reply[HAS_ENDED]) void eventIdOf(reply);
     done();
   });
 
@@ -242,8 +244,11 @@ async function errors(app: FastifyInstance) {
       };
       try {
         const work = handler.call(this, request, reply);
-        request.work = work;
-        if (work instanceof Promise) work.catch(reportIfSent);
+        // Something else with a `then`, a query of a database say, begins its work when that is called.
+        if (work instanceof Promise) {
+          request[WORK] = work;
+          work.catch(reportIfSent);
+        }
         return work;
       } catch (error) {
         reportIfSent(error);

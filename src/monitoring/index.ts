@@ -8,14 +8,16 @@ import errors, { ReportingLog } from './errors.ts';
 import { type InfoOptions, setInfo } from './info-metrics.ts';
 import { buildMetricsServer } from './metrics-server.ts';
 import otlpTraces, { sendLastSpans } from './otlp-traces.ts';
+import { decorateReply } from './request.ts';
 import requestMetrics from './request-metrics.ts';
 import scopes from './scope.ts';
 import { genReqId } from './trace-context.ts';
 import type { TraceOptions } from './traces.ts';
 import * as transport from './transport.ts';
 
-export { eventIdOf } from './errors.ts';
+export { eventIdOf, ReportingLog } from './errors.ts';
 export { onEnd, requestLabels, routeLabels, statusCodeOf } from './request.ts';
+export { isTraced } from './scope.ts';
 
 /** Fastify's options for one id everywhere: a request's id is its trace's, and in every log line. */
 export const traceIds = {
@@ -29,8 +31,8 @@ export async function sendLastEvents(timeout: number): Promise<void> {
 }
 
 export interface MonitoringOptions extends InfoOptions, TraceOptions, transport.WaitingOptions {
-  /** Where /metrics is served. */
-  metrics?: FastifyListenOptions;
+  /** Where /metrics is served: at port 9464 if nothing else is said, with false nowhere. */
+  metrics?: FastifyListenOptions | false;
   /** Milliseconds for what still waits when the application closes. */
   flushTimeout?: number;
 }
@@ -42,8 +44,7 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
       'Monitoring needs its ids: create the application with Fastify({ ...traceIds })',
     );
   }
-  app.decorateReply('endListeners', null);
-  app.decorateReply('hasEnded', false);
+  decorateReply(app);
   await app.register(otlpTraces, options);
   await app.register(scopes, options);
   // What failed is reported before the metrics name its event.
@@ -52,9 +53,11 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   setInfo(options);
   transport.startTransport(app.log, options);
 
+  const { metrics = { port: 9464 } } = options;
   const metricsServer = buildMetricsServer(app.log);
   app.addHook('onReady', async () => {
-    const address = await metricsServer.listen(options.metrics ?? { port: 9464 });
+    if (!metrics) return;
+    const address = await metricsServer.listen(metrics);
     app.log.info(`Metrics at ${address}/metrics`);
   });
   app.addHook('onClose', async () => {

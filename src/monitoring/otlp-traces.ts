@@ -9,6 +9,7 @@ import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { Counter } from 'prom-client';
 import { expectLoss } from './losses.ts';
+import { copyOf } from './readable-error.ts';
 import { eventUuid } from './request-metrics.ts';
 
 type Span = Parameters<typeof Sentry.spanToJSON>[0];
@@ -28,19 +29,30 @@ export interface TraceExportOptions {
 const GATHER_TIME = 500;
 /** Milliseconds after which a collector that does not answer counts as not reached. */
 const ANSWER_TIMEOUT = 5_000;
-/** How many spans wait at most. More than this in a second are lost. */
+/** How many spans wait at most, and how large they are together. What is more is lost. */
 const MAX_WAITING = 4096;
-/** Written as JSON at once: small enough to hold up no request. */
+const MAX_WAITING_BYTES = 16_000_000;
+/** Written as JSON at once: small enough to hold up no request, and for any collector. */
 const MAX_BATCH = 512;
+const MAX_BATCH_BYTES = 1_000_000;
 const MAX_TEXT_LENGTH = 4096;
 
-const REASONS = ['network_error', 'http_error', 'rejected', 'queue_overflow', 'shutdown'] as const;
+const REASONS = [
+  'network_error',
+  'http_error',
+  'rejected',
+  'invalid',
+  'queue_overflow',
+  'shutdown',
+] as const;
 type Reason = (typeof REASONS)[number];
 
 const INTERNAL = 1;
 const SERVER = 2;
 const KINDS: Record<string, number> = { server: SERVER, client: 3, producer: 4, consumer: 5 };
 const STATUS_ERROR = 2;
+/** OTLP's times are 64 bits of nanoseconds. */
+const MAX_SECONDS = 2 ** 63 / 1e9;
 
 const spansLost = new Counter({
   name: 'otlp_spans_lost_total',
@@ -102,17 +114,24 @@ function nameEvent({ type, event_id, exception }: Sentry.Event): void {
 
 const isSampled = (span: Span) => (span.spanContext().traceFlags & 1) === 1;
 
+interface Waiting {
+  span: Span;
+  size: number;
+}
+
 class Exporter {
   #app: FastifyInstance;
   #endpoint: string;
   #resource: Attributes;
   #timer: NodeJS.Timeout;
   /** Ended just now. They are sent one round later, when the event of a failed request is known. */
-  #ended: Span[] = [];
-  #due: Span[] = [];
+  #ended: Waiting[] = [];
+  #due: Waiting[] = [];
+  #bytesWaiting = 0;
   #onTheirWay = 0;
   #sending: Promise<void> | undefined;
   #isReached = true;
+  #hasWarnedOfInvalid = false;
   #isStopped = false;
 
   constructor(app: FastifyInstance, endpoint: string, resource: Attributes) {
@@ -128,8 +147,14 @@ class Exporter {
 
   add(span: Span): void {
     if (this.#isStopped) return;
-    if (this.#ended.length + this.#due.length < MAX_WAITING) this.#ended.push(span);
-    else spansLost.inc({ reason: 'queue_overflow' });
+    const size = sizeOf(span);
+    const count = this.#ended.length + this.#due.length;
+    if (count < MAX_WAITING && this.#bytesWaiting + size <= MAX_WAITING_BYTES) {
+      this.#ended.push({ span, size });
+      this.#bytesWaiting += size;
+    } else {
+      this.#lose('queue_overflow', 1);
+    }
   }
 
   async flush(timeout: number): Promise<void> {
@@ -165,22 +190,41 @@ class Exporter {
 
   async #sendAll(): Promise<void> {
     while (this.#due.length > 0) {
-      const batch = this.#due.splice(0, MAX_BATCH);
+      const batch = this.#takeBatch();
       this.#onTheirWay = batch.length;
-      await this.#post(batch);
+      if (batch.length > 0) await this.#post(batch);
       this.#onTheirWay = 0;
     }
   }
 
-  async #post(spans: Span[]): Promise<void> {
+  /** The next spans as JSON. A collector refuses a whole batch for one that it cannot read. */
+  #takeBatch(): string[] {
+    const batch: string[] = [];
+    let bytes = 0;
+    while (batch.length < MAX_BATCH && bytes < MAX_BATCH_BYTES) {
+      const waiting = this.#due.shift();
+      if (!waiting) break;
+      this.#bytesWaiting -= waiting.size;
+      try {
+        const json = JSON.stringify(toOtlp(waiting.span));
+        batch.push(json);
+        bytes += json.length;
+      } catch (error) {
+        this.#loseInvalid(error);
+      }
+    }
+    return batch;
+  }
+
+  async #post(spans: string[]): Promise<void> {
     try {
-      const scope = { name: '@sentry/node', version: Sentry.SDK_VERSION };
-      const scopeSpans = [{ scope, spans: spans.map(toOtlp) }];
-      const resource = { attributes: toKeyValues(this.#resource) };
+      const scope = JSON.stringify({ name: '@sentry/node', version: Sentry.SDK_VERSION });
+      const resource = JSON.stringify({ attributes: toKeyValues(this.#resource) });
+      const scopeSpans = `[{"scope":${scope},"spans":[${spans.join()}]}]`;
       const response = await fetch(this.#endpoint, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ resourceSpans: [{ resource, scopeSpans }] }),
+        body: `{"resourceSpans":[{"resource":${resource},"scopeSpans":${scopeSpans}}]}`,
         // A redirect would become a GET, whose answer says nothing of the spans.
         redirect: 'manual',
         signal: AbortSignal.timeout(ANSWER_TIMEOUT),
@@ -208,6 +252,23 @@ class Exporter {
       this.#app.log.warn(`spans did not reach ${this.#endpoint}: ${why}`);
     }
   }
+
+  #loseInvalid(error: unknown): void {
+    this.#lose('invalid', 1);
+    if (this.#hasWarnedOfInvalid) return;
+    this.#hasWarnedOfInvalid = true;
+    const { message } = copyOf(error);
+    this.#app.log.warn(`a span cannot be written as OTLP, and is lost: ${message}`);
+  }
+}
+
+/** About how many bytes a span keeps: those of its attributes, which can be many and long. */
+function sizeOf(span: Span): number {
+  const values = Object.values<unknown>(Sentry.spanToJSON(span).attributes).flat();
+  return values.reduce<number>(
+    (size, value) => size + (typeof value === 'string' ? value.length : 8),
+    0,
+  );
 }
 
 /** A span as OTLP has it, by OpenTelemetry's semantic conventions. */
@@ -227,14 +288,19 @@ export function toOtlp(span: Span) {
     traceId: json.trace_id,
     spanId: json.span_id,
     parentSpanId: json.parent_span_id,
-    name: json.name,
+    name: toText(json.name),
     kind,
-    startTimeUnixNano: nanoseconds(json.start_timestamp),
-    endTimeUnixNano: nanoseconds(json.end_timestamp ?? json.start_timestamp),
+    startTimeUnixNano: nanoseconds(json.start_timestamp, json.name),
+    endTimeUnixNano: nanoseconds(json.end_timestamp ?? json.start_timestamp, json.name),
     attributes: toKeyValues({
       ...attributes,
       'error.type': hasFailed ? String(errorType) : undefined,
     }),
+    links: json.links?.filter(hasIds).map(({ trace_id, span_id, attributes = {} }) => ({
+      traceId: trace_id,
+      spanId: span_id,
+      attributes: toKeyValues(attributes),
+    })),
     status: hasFailed ? { code: STATUS_ERROR } : {},
   };
 }
@@ -246,7 +312,14 @@ function kindOf(attributes: Attributes): number {
 }
 
 /** A number of seconds is right to the microsecond; as a number of nanoseconds it would not fit. */
-const nanoseconds = (seconds: number) => `${Math.round(seconds * 1e6)}000`;
+function nanoseconds(seconds: number, name: string): string {
+  if (seconds >= 0 && seconds < MAX_SECONDS) return `${Math.round(seconds * 1e6)}000`;
+  throw new RangeError(`"${name}" has ${seconds} as a time, which is not one since 1970`);
+}
+
+/** A link can be to a span of anywhere; of ours the SDK makes the ids. */
+const hasIds = ({ trace_id, span_id }: { trace_id: string; span_id: string }) =>
+  /^[0-9a-f]{32}$/.test(trace_id) && /^[0-9a-f]{16}$/.test(span_id);
 
 const toKeyValues = (values: Attributes) =>
   Object.entries(values)
@@ -255,13 +328,23 @@ const toKeyValues = (values: Attributes) =>
 
 /** What a collector cannot read makes it refuse all that comes with it: no NaN, no 1e300 as integer. */
 function toAnyValue(value: unknown): object {
-  if (Array.isArray(value)) return { arrayValue: { values: value.map(toAnyValue) } };
-  if (Number.isSafeInteger(value)) return { intValue: String(value) };
+  return Array.isArray(value)
+    ? { arrayValue: { values: value.map(toSingleValue) } }
+    : toSingleValue(value);
+}
+
+function toSingleValue(value: unknown): object {
+  const isLong = typeof value === 'bigint' && BigInt.asIntN(64, value) === value;
+  if (isLong || Number.isSafeInteger(value)) return { intValue: String(value) };
   if (Number.isFinite(value)) return { doubleValue: value };
   if (typeof value === 'boolean') return { boolValue: value };
-  // Not String(), which throws for an object without a prototype, such as a request's query.
+  return { stringValue: toText(value) };
+}
+
+/** Not String(), which throws for an object without a prototype, such as a request's query. */
+function toText(value: unknown): string {
   const text = typeof value === 'string' ? value : inspect(value, { breakLength: Infinity });
-  return { stringValue: text.slice(0, MAX_TEXT_LENGTH) };
+  return text.slice(0, MAX_TEXT_LENGTH);
 }
 
 export default fp(otlpTraces, { name: 'otlp-traces' });

@@ -6,6 +6,7 @@ import { Histogram } from 'prom-client';
 import { eventIdOf } from './errors.ts';
 import { registry } from './registry.ts';
 import { onEnd, requestLabels, routeLabels } from './request.ts';
+import { isTraced } from './scope.ts';
 
 const requestDuration = new Histogram({
   name: 'http_request_duration_seconds',
@@ -46,7 +47,7 @@ async function requestMetrics(app: FastifyInstance) {
       if (status_code === 101) return;
       const labels = { ...requestLabels(request), status_code };
       const value = (performance.now() - start) / 1000;
-      const eventId = request.failure && (await eventIdOf(reply));
+      const eventId = await eventIdOf(reply);
       const exemplarLabels = exemplarOf(request, eventId);
       requestDuration.observe({ labels, value, ...(exemplarLabels && { exemplarLabels }) });
     });
@@ -93,11 +94,15 @@ function countRefused({ server }: FastifyInstance, isKnown: (raw: IncomingMessag
 
 /** What a point on a panel leads to: the trace and the event of a request, as far as it has them. */
 function exemplarOf(
-  { id: trace_id, scopes }: FastifyRequest,
+  request: FastifyRequest,
   eventId: string | null,
 ): Record<string, string> | null {
-  if (eventId) return { trace_id, event_uuid: eventUuid(eventId) };
-  return scopes?.isTraced ? { trace_id } : null;
+  const hasTrace = isTraced(request);
+  if (!eventId && !hasTrace) return null;
+  return {
+    ...(hasTrace && { trace_id: request.id }),
+    ...(eventId && { event_uuid: eventUuid(eventId) }),
+  };
 }
 
 /** An event's id with dashes, as a UUID is written; the SDK gives it as 32 hexadecimal digits. */

@@ -1,11 +1,15 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+
+/** Symbols, here and beside it: an application may give its requests any name. */
+const END_LISTENERS = Symbol('end listeners');
+export const HAS_ENDED = Symbol('has ended');
 
 declare module 'fastify' {
   interface FastifyReply {
     /** Who wants to know when the response has ended; null before anybody asks. */
-    endListeners: EndListener[] | null;
+    [END_LISTENERS]: EndListener[] | null;
     /** Whether they have been told. */
-    hasEnded: boolean;
+    [HAS_ENDED]: boolean;
   }
 }
 
@@ -38,20 +42,27 @@ export function routeLabels({ method, url }: { method: string | string[]; url: s
  * for a client that left before, and 101 for a connection that now speaks another protocol.
  */
 export function onEnd(reply: FastifyReply, callback: EndListener): void {
-  if (reply.endListeners) reply.endListeners.push(callback);
+  const listeners = reply[END_LISTENERS];
+  if (listeners) listeners.push(callback);
   else {
-    reply.endListeners = [callback];
+    reply[END_LISTENERS] = [callback];
     listen(reply);
   }
+}
+
+/** What `onEnd` needs. */
+export function decorateReply(app: FastifyInstance): void {
+  app.decorateReply(END_LISTENERS, null);
+  app.decorateReply(HAS_ENDED, false);
 }
 
 function listen(reply: FastifyReply): void {
   const { raw, request } = reply;
   const end = () => {
-    if (reply.hasEnded) return;
-    reply.hasEnded = true;
+    if (reply[HAS_ENDED]) return;
+    reply[HAS_ENDED] = true;
     const statusCode = endStatusOf(reply);
-    for (const callback of reply.endListeners ?? []) callback(statusCode);
+    for (const callback of reply[END_LISTENERS] ?? []) callback(statusCode);
   };
   raw.on('close', end);
   // A pipelined request waits for its turn. If the client leaves before that, only the socket says so.
@@ -75,7 +86,8 @@ function endStatusOf(reply: FastifyReply): number {
 /** Whether it was the client that hung up, and not this server. */
 export function hasLeft({ raw, socket }: FastifyRequest): boolean {
   if (raw.httpVersionMajor === 2) return raw.aborted;
-  return socket.readableEnded || socket.errored !== null;
+  // Of app.inject() the socket says nothing: nobody can leave it.
+  return Boolean(socket.readableEnded || socket.errored);
 }
 
 /** The status that an error asks for. Anything can be thrown; only 400 to 599 say an error. */

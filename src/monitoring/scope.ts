@@ -1,19 +1,24 @@
 import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { EventEmitter } from 'node:events';
+import { timestampInSeconds } from '@sentry/core';
 import * as Sentry from '@sentry/node';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { endpointOf, onEnd } from './request.ts';
 import { addressOf } from './request-url.ts';
-import { type TraceContext, traceContextOf } from './trace-context.ts';
-import { requestTracing, type TraceOptions } from './traces.ts';
+import { traceContextOf } from './trace-context.ts';
+import { requestTracing, type TracedRequest, type TraceOptions } from './traces.ts';
+import { waitFor } from './wait-for.ts';
+
+const SCOPES = Symbol('scopes');
+/** What the handler returned, if it is a promise: it works on. */
+export const WORK = Symbol('work');
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** What the SDK knows of this request and of no other; null while nothing is sent anywhere. */
-    scopes: RequestScopes | null;
-    /** What the handler returned: a promise, if it works on. */
-    work: unknown;
+    [SCOPES]: RequestScopes | null;
+    [WORK]: Promise<unknown> | null;
   }
 }
 
@@ -23,88 +28,109 @@ interface Scopes {
   readonly isolationScope: Sentry.Scope;
 }
 
+/** Milliseconds for which a trace waits at most for its request's work to be done. */
+const WORK_TIMEOUT = 10_000;
+
 /** What the application told the SDK at its start: the scopes that every request's are forks of. */
 const defaults = { scope: Sentry.getCurrentScope(), isolationScope: Sentry.getIsolationScope() };
 
 /**
  * The scopes of one request. The SDK's own way, `withIsolationScope`, forks both for every request;
  * these are forked when somebody asks for them, which most requests never do.
+ *
+ * They refer to nothing of Fastify's: timers and sockets that a request opens keep its scopes for as
+ * long as they live, and would keep the request and its body with them.
  */
-export class RequestScopes implements Scopes {
-  #reply: FastifyReply;
-  #tracing: ReturnType<typeof requestTracing>;
+class RequestScopes implements Scopes {
+  readonly #request: TracedRequest;
+  readonly #tracing: ReturnType<typeof requestTracing>;
   #isolationScope: Sentry.Scope | undefined;
   #scope: Sentry.Scope | undefined;
-  #trace: TraceContext | undefined;
-  /** Kept here, because a scope has but a weak reference to its span. */
+  #isWanted: boolean | undefined;
   #span: Sentry.Span | undefined;
-  #isWanted = false;
-  /** Whether the request's span is recorded. */
-  isTraced = false;
 
-  constructor(reply: FastifyReply, tracing: ReturnType<typeof requestTracing>) {
-    this.#reply = reply;
+  constructor(request: TracedRequest, tracing: ReturnType<typeof requestTracing>) {
+    this.#request = request;
     this.#tracing = tracing;
   }
 
   get isolationScope(): Sentry.Scope {
-    if (this.#isolationScope) return this.#isolationScope;
-    const { request } = this.#reply;
-    const { method } = request;
-    const isolationScope = defaults.isolationScope.clone();
-    this.#isolationScope = isolationScope;
-    isolationScope.setTransactionName(`${method} ${endpointOf(request)}`);
-    // From this the SDK takes what `dataCollection` lets it collect.
-    const headers = request.headers as Record<string, string>;
-    const normalizedRequest = { method, url: addressOf(request), headers };
-    isolationScope.setSDKProcessingMetadata({ normalizedRequest, requestScopes: this });
-    return isolationScope;
+    this.#isolationScope ??= this.#forkIsolationScope();
+    return this.#isolationScope;
   }
 
   get scope(): Sentry.Scope {
-    if (this.#scope) return this.#scope;
-    this.#decide();
-    const { request } = this.#reply;
-    const scope = defaults.scope.clone();
-    this.#scope = scope;
-    scope.setPropagationContext(this.#trace as TraceContext);
-    runIn({ scope, isolationScope: this.isolationScope }, () => {
-      this.#span = this.#isWanted
-        ? this.#tracing.startSpan(request)
-        : this.#tracing.leaveOut(request);
-      if (!this.#span) return;
-      // The fork in which the span is the active one.
-      this.#scope = Sentry.withActiveSpan(this.#span, () => Sentry.getCurrentScope());
-      if (this.#span.isRecording()) this.#endWithRequest(this.#span);
-    });
+    if (!this.#scope) {
+      this.#scope = defaults.scope.clone();
+      this.#scope.setPropagationContext(this.#request.trace);
+      runIn({ scope: this.#scope, isolationScope: this.isolationScope }, () => this.#startSpan());
+    }
     return this.#scope;
+  }
+
+  /** Whether the request's span is recorded. */
+  get isTraced(): boolean {
+    return this.#span?.spanContext().traceFlags === 1;
   }
 
   /** Begins the request's span, if it is to have one. */
   begin(): void {
-    this.#decide();
-    if (this.#isWanted) void this.scope;
+    if (this.#isWantedNow()) void this.scope;
   }
 
-  #decide(): void {
-    if (this.#trace) return;
-    const { request } = this.#reply;
-    this.#trace = traceContextOf(request);
-    this.#isWanted = this.#tracing.isWanted(request, this.#trace);
+  /** Ends it. */
+  async end(statusCode: number, work: Promise<unknown> | null): Promise<void> {
+    const span = this.#span;
+    if (!span?.isRecording()) return;
+    Sentry.setHttpStatus(span, statusCode);
+    const end = timestampInSeconds();
+    // The work may go on, after its answer or without its visitor, and other listeners have work,
+    // too: spans that end after this one is sent would be sent alone.
+    await waitFor(Promise.allSettled([work]), WORK_TIMEOUT);
+    span.end(end);
   }
 
-  #endWithRequest(span: Sentry.Span): void {
-    this.isTraced = true;
-    const begin = performance.now();
-    onEnd(this.#reply, async (statusCode) => {
-      Sentry.setHttpStatus(span, statusCode);
-      const seconds = (performance.now() - begin) / 1000;
-      // The work may go on, after its answer or without its visitor, and other listeners have work,
-      // too: spans that end after this one is sent would be sent alone.
-      await Promise.allSettled([this.#reply.request.work]);
-      span.end(Sentry.spanToJSON(span).start_timestamp + seconds);
-    });
+  #forkIsolationScope(): Sentry.Scope {
+    const { method, route, url, headers, ipAddress } = this.#request;
+    const scope = defaults.isolationScope.clone();
+    // The fork would have the last event of the process's start.
+    scope.setLastEventId(undefined);
+    scope.setTransactionName(`${method} ${route}`);
+    // From this the SDK takes what `dataCollection` lets it collect.
+    const query_string = url.includes('?') ? url.slice(url.indexOf('?') + 1) : '';
+    const normalizedRequest = { method, url: addressOf(this.#request), query_string, headers };
+    // A function, because that is what the SDK does not copy. With it, a fork of this scope keeps
+    // the span, too: of the active span a scope has but a weak reference.
+    const requestKey = () => this.#span;
+    const client = ipAddress === undefined ? {} : { ipAddress };
+    scope.setSDKProcessingMetadata({ normalizedRequest, ...client, requestKey });
+    return scope;
   }
+
+  /** Decided once. */
+  #isWantedNow(): boolean {
+    this.#isWanted ??= this.#tracing.isWanted(this.#request);
+    return this.#isWanted;
+  }
+
+  #startSpan(): void {
+    this.#span = this.#isWantedNow()
+      ? this.#tracing.startSpan(this.#request)
+      : this.#tracing.leaveOut(this.#request);
+    // The fork in which the span is the active one.
+    if (this.#span) this.#scope = Sentry.withActiveSpan(this.#span, () => Sentry.getCurrentScope());
+  }
+}
+
+/** Whether the trace of a request is recorded, so that it can be looked at. */
+export const isTraced = (request: FastifyRequest) => request[SCOPES]?.isTraced ?? false;
+
+const outside = {};
+
+/** What all forks of a request's scopes have in common; outside of requests there is one for all. */
+export function currentRequest(): object {
+  const { requestKey } = Sentry.getIsolationScope().getScopeData().sdkProcessingMetadata;
+  return (requestKey as object | undefined) ?? outside;
 }
 
 /** Where the SDK keeps the scopes of what is being done, if that is known. */
@@ -119,8 +145,14 @@ function runIn<T>(scopes: Scopes, run: () => T): T {
 }
 
 /** Runs a function, and all that it begins, in the scopes of a request. */
-export function inScopesOf<T>({ scopes }: FastifyRequest, run: () => T): T {
+export function inScopesOf<T>({ [SCOPES]: scopes }: FastifyRequest, run: () => T): T {
   return scopes === null || storage?.getStore() === scopes ? run() : runIn(scopes, run);
+}
+
+/** What speaks of this request alone. A connection does when it was upgraded, to a WebSocket's, say. */
+function emittersOf(raw: FastifyRequest['raw']): EventEmitter[] {
+  const { upgrade, stream } = raw as { upgrade?: boolean; stream?: EventEmitter };
+  return [raw, ...(stream ? [stream] : []), ...(upgrade ? [raw.socket] : [])];
 }
 
 /** Has the listeners of a request or a response run in its scopes: Node calls them from the socket's. */
@@ -135,8 +167,8 @@ function bindListeners(emitter: EventEmitter, scopes: RequestScopes): void {
 
 /** Runs every request in scopes of its own, which makes all of the SDK's API right in it. */
 async function scopes(app: FastifyInstance, options: TraceOptions) {
-  app.decorateRequest('scopes', null);
-  app.decorateRequest('work', null);
+  app.decorateRequest(SCOPES, null);
+  app.decorateRequest(WORK, null);
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-trace-id', request.id);
     done();
@@ -149,17 +181,27 @@ async function scopes(app: FastifyInstance, options: TraceOptions) {
     ? undefined
     : (lookup?.asyncLocalStorage as typeof storage | undefined);
   const tracing = requestTracing(options);
+  const collectsAddresses = Sentry.getClient()?.getDataCollectionOptions().userInfo === true;
 
   app.addHook('onRequest', (request, reply, done) => {
-    const scopes = new RequestScopes(reply, tracing);
-    request.scopes = scopes;
-    bindListeners(request.raw, scopes);
+    const { raw, method, protocol, host, url, routeOptions } = request;
+    const traced = {
+      ...{ method, protocol, host, url, route: endpointOf(request) },
+      headers: request.headers as Record<string, string>,
+      ipAddress: collectsAddresses ? request.ip : undefined,
+      isTraceable: routeOptions.config.traced !== false,
+      trace: traceContextOf(request),
+    };
+    const scopes = new RequestScopes(traced, tracing);
+    request[SCOPES] = scopes;
+    onEnd(reply, (statusCode) => scopes.end(statusCode, request[WORK]));
+    for (const emitter of emittersOf(raw)) bindListeners(emitter, scopes);
     bindListeners(reply.raw, scopes);
     runIn(scopes, done);
   });
   // After every onRequest hook: what those refuse costs no trace.
   app.addHook('preParsing', (request, _reply, _payload, done) => {
-    request.scopes?.begin();
+    request[SCOPES]?.begin();
     done();
   });
   // Called by the socket, which belongs to no request or to the one before.

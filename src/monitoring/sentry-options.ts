@@ -12,6 +12,8 @@ export const sentryOptions = {
   defaultIntegrations: false,
   integrations: [
     Sentry.contextLinesIntegration(),
+    // For `ignoreErrors` and its like.
+    Sentry.eventFiltersIntegration(),
     Sentry.linkedErrorsIntegration(),
     Sentry.nodeContextIntegration(),
     // Also for rejections that nobody handles, which Node turns into uncaught exceptions. The

@@ -1,8 +1,6 @@
 import * as Sentry from '@sentry/node';
-import type { FastifyRequest } from 'fastify';
 import type { TraceExportOptions } from './otlp-traces.ts';
-import { endpointOf } from './request.ts';
-import { pathOf } from './request-url.ts';
+import { type Addressed, pathOf } from './request-url.ts';
 import type { TraceContext } from './trace-context.ts';
 
 declare module 'fastify' {
@@ -17,6 +15,19 @@ export interface TraceOptions extends TraceExportOptions {
   maxTracesPerSecond?: number;
 }
 
+/** What of a request is said of its trace, and to events. */
+export interface TracedRequest extends Addressed {
+  method: string;
+  /** Its route's pattern. */
+  route: string;
+  headers: Record<string, string>;
+  /** The client's address, if `dataCollection` lets it be collected. */
+  ipAddress: string | undefined;
+  /** False if its route is left out. */
+  isTraceable: boolean;
+  trace: TraceContext;
+}
+
 /** Makes the function that begins a request's span, in its own scopes. */
 export function requestTracing(options: TraceOptions) {
   const { maxTracesPerSecond = 10, otlpEndpoint, sendTransactions = true } = options;
@@ -27,32 +38,31 @@ export function requestTracing(options: TraceOptions) {
 
   return {
     /** Whether a request may get a span, decided once. The SDK asks its `tracesSampler` later. */
-    isWanted({ routeOptions }: FastifyRequest, { sampled, sampleRand }: TraceContext): boolean {
-      if (isOff || isSentNowhere || routeOptions.config.traced === false) return false;
+    isWanted({ isTraceable, trace: { sampled, sampleRand } }: TracedRequest): boolean {
+      if (isOff || isSentNowhere || !isTraceable) return false;
       if (tracesSampler) return true;
       return (sampled ?? sampleRand < Number(tracesSampleRate)) && isAdmitted();
     },
 
     /** The span of a request that is wanted. It may be one that is not recorded. */
-    startSpan(request: FastifyRequest): Sentry.Span {
+    startSpan(request: TracedRequest): Sentry.Span {
       const span = Sentry.startInactiveSpan(spanOptions(request));
       if (!tracesSampler || !span.isRecording() || isAdmitted()) return span;
       return unrecordedSpan(request);
     },
 
     /** A span that is not recorded keeps all spans of a request that is not wanted from being so. */
-    leaveOut(request: FastifyRequest): Sentry.Span | undefined {
+    leaveOut(request: TracedRequest): Sentry.Span | undefined {
       return isOff ? undefined : unrecordedSpan(request);
     },
   };
 }
 
-const unrecordedSpan = (request: FastifyRequest) =>
+const unrecordedSpan = (request: TracedRequest) =>
   Sentry.suppressTracing(() => Sentry.startInactiveSpan(spanOptions(request)));
 
-function spanOptions(request: FastifyRequest) {
-  const { method } = request;
-  const route = endpointOf(request);
+function spanOptions(request: TracedRequest) {
+  const { method, route } = request;
   return {
     name: `${method} ${route}`,
     op: 'http.server',
