@@ -109,6 +109,12 @@ test('the code of every step stands in its file, and every marked region is in a
   }
 });
 
+test('the alert is quoted whole, with what its mail says', async (t) => {
+  const app = await spawnApp(t);
+  const [, step = ''] = (await (await app.get('/')).text()).split('<article id="alert"');
+  assert.match(step.split('</article>')[0] ?? '', /annotations:.*summary:.*runbook_url:/s);
+});
+
 /** The number in the element of this id. */
 const numberIn = (html: string, id: string) =>
   Number(new RegExp(`id="${id}">([^<]*)<`).exec(html)?.[1]);
