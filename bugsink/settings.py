@@ -14,8 +14,8 @@ from bugsink_conf import SECRET_KEY
 # The login is nobody's business, so that it is not repeated.
 if not re.fullmatch(r"[0-9a-fA-F]{32}", os.environ["PROJECT_KEY"]):
     sys.exit(f"BUGSINK_PROJECT_KEY is {os.environ['PROJECT_KEY']!r}, but takes 32 hex digits.")
-if not re.fullmatch(r"[^:@\s]+@[^:@\s]+:\S+", os.environ["CREATE_SUPERUSER"]):
-    sys.exit("BUGSINK_LOGIN has another form, but takes email:password, without spaces.")
+if not re.fullmatch(r"[^:@\s]+@[^:@\s]+:.+", os.environ["CREATE_SUPERUSER"]):
+    sys.exit("BUGSINK_LOGIN has another form, but takes email:password, without spaces in the email.")
 
 
 def read_or_create_key(path: Path) -> str:

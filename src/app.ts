@@ -22,7 +22,14 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
     // slowest page takes 10 seconds, and no page takes a body.
     requestTimeout: 10_000,
     connectionTimeout: 20_000,
-    http: { headersTimeout: 10_000, connectionsCheckingInterval: 2_000 },
+    http: {
+      headersTimeout: 10_000,
+      connectionsCheckingInterval: 2_000,
+      // For src/http/security.ts, which refuses no Host and two with a page that is counted: Node.js
+      // would answer the one before any hook, and give only the first of the other.
+      requireHostHeader: false,
+      joinDuplicateHeaders: true,
+    },
     bodyLimit: 16 * 1024,
     // Or else what is not finite, as "1e400", passes every bound: it would not count as a number.
     ajv: { customOptions: { strictNumbers: false } },

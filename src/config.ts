@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 
 const packageJson = JSON.parse(
   readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
@@ -46,6 +47,19 @@ const link = text((text) => text === '' || (/^https?:\/\/\S+$/.test(text) && URL
   takes: 'an http:// or https:// address, or nothing for no link',
 });
 
+/** A service's address, to which the pages append paths: with or without a slash at the end. */
+const service: Setting<string> = {
+  ...link,
+  read: (text) => link.read(text)?.replace(/\/+$/, ''),
+};
+
+/** An address to bind, as Node.js wants it: an IPv6 address without the brackets of a URL. */
+function readBindAddress(text: string): string | undefined {
+  const address = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
+  if (isIP(address)) return address;
+  return /^[\w-]+(\.[\w-]+)*\.?$/.test(text) ? text : undefined;
+}
+
 /** Whether a client can send every name as its Host: in small letters, without a port, in ASCII. */
 function areHosts(text: string): boolean {
   if (text === '*') return true;
@@ -63,7 +77,7 @@ function areHosts(text: string): boolean {
 function isDsn(text: string): boolean {
   // The form with a secret behind the key is Sentry's old one.
   const form =
-    /^https?:\/\/\w+(:\w*)?@(\[[\da-f:.]+\]|[\w.-]+)(:0*[1-9]\d*)?\/([^\s?#\\]+\/)?\d+$/i;
+    /^https?:\/\/\w+(:\w*)?@(\[[\da-f:.]+\]|[\w-]+(?:\.[\w-]+)*\.?)(:0*[1-9]\d*)?\/([^\s?#\\]+\/)?\d+$/i;
   return text === '' || (form.test(text) && /^https?:/.test(text) && URL.canParse(text));
 }
 
@@ -100,7 +114,11 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 const settings = {
   PORT: port(8000),
   // Only this machine can connect unless the operator says otherwise; the container image does.
-  HOST: text((text) => text !== '', { default: '127.0.0.1', takes: 'an address to bind' }),
+  HOST: {
+    default: '127.0.0.1',
+    takes: 'an address or a name of this machine, without a port: 127.0.0.1, ::1 or localhost',
+    read: readBindAddress,
+  },
   METRICS_PORT: port(9464),
   ALLOWED_HOSTS: text(areHosts, {
     default: 'localhost,127.0.0.1,[::1]',
@@ -148,7 +166,7 @@ const settings = {
   }),
   SENTRY_MAX_WAITING_MEGABYTES: number(DECIMAL, [0.1, 1_000], {
     default: 32,
-    takes: 'how many megabytes may wait for the tracker, 0.1 to 1000',
+    takes: 'a number of megabytes that may wait for the tracker, 0.1 to 1000',
   }),
   SENTRY_SPOOL_DIRECTORY: text(() => true, {
     default: '',
@@ -161,21 +179,23 @@ const settings = {
   },
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: text(isEndpoint, {
     default: '',
-    takes: 'an address such as http://HOST:4318/v1/traces, or nothing to send no spans',
+    takes:
+      'an address such as http://HOST:4318/v1/traces, without a user and a password, ' +
+      'or nothing to send no spans',
   }),
   OTEL_SERVICE_NAME: text((text) => text.trim() !== '', {
     default: packageJson.name ?? 'unknown_service:node',
     takes: 'a name that is not empty',
   }),
-  SENTRY_URL: link,
+  SENTRY_URL: service,
   SENTRY_EVENT_URL: link,
   SENTRY_LOGIN: text(() => true, { default: '', takes: "the demo tracker's email:password" }),
   METRICS_URL: link,
-  PROMETHEUS_URL: link,
-  GRAFANA_URL: link,
-  ALERTMANAGER_URL: link,
-  MAILDEV_URL: link,
-  JAEGER_URL: link,
+  PROMETHEUS_URL: service,
+  GRAFANA_URL: service,
+  ALERTMANAGER_URL: service,
+  MAILDEV_URL: service,
+  JAEGER_URL: service,
 };
 
 type Settings = typeof settings;
@@ -197,13 +217,23 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     const text = environment[name];
     const value = text === undefined ? setting.default : setting.read(text);
     if (value === undefined) {
-      const got = setting.isSecret ? 'a secret of another form' : JSON.stringify(text);
+      const got = setting.isSecret ? 'a secret of another form' : quoted(text);
       mistakes.push(`${name} is ${got}, but takes ${setting.takes}.`);
     }
     return [name, value];
   });
+  const config: Config = Object.freeze(Object.fromEntries(values));
+  // 0 is any port that is free.
+  if (config.PORT === config.METRICS_PORT && config.PORT > 0) {
+    mistakes.push(`PORT and METRICS_PORT are both ${config.PORT}, but take two different ports.`);
+  }
   if (mistakes.length > 0) throw new ConfigError(mistakes.join('\n'));
-  return Object.freeze(Object.fromEntries(values));
+  return config;
+}
+
+/** A value for a message, without the user and the password that an address may have. */
+function quoted(text = ''): string {
+  return JSON.stringify(text.replace(/(?<=:\/\/).*@|^(?!.*:\/\/).*:.*@/s, '***@'));
 }
 
 function readConfigOrExit(): Config {

@@ -82,6 +82,44 @@ test('the pages in a real browser', { skip: noBrowser }, async (t) => {
     }
   }
 
+  for (const locale of ['en-US', 'ru-RU']) {
+    await t.test(
+      `on a phone the guide begins with a header of one line, and its title (${locale})`,
+      async () => {
+        const page = await browser.newPage({ viewport: { width: 390, height: 844 }, locale });
+        await page.goto(app.url);
+        const boxOf = async (selector: string) => {
+          const box = await page.locator(selector).first().boundingBox();
+          assert.ok(box, selector);
+          return box;
+        };
+        const [site, other] = [await boxOf('header a'), await boxOf('header a:last-child')];
+        assert.equal(site.y, other.y);
+        const [title, lead, contents] = [
+          await boxOf('h1'),
+          await boxOf('.lead'),
+          await boxOf('nav'),
+        ];
+        assert.ok(title.y < lead.y && lead.y < contents.y);
+        await page.close();
+      },
+    );
+  }
+
+  await t.test('on a desktop a line of 100 characters of code fits', async () => {
+    const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+    await page.goto(app.url);
+    const blocks = await page.locator('pre').evaluateAll((blocks) =>
+      blocks.map(({ textContent, scrollWidth, clientWidth }) => ({
+        longest: Math.max(...(textContent ?? '').split('\n').map((line: string) => line.length)),
+        fits: scrollWidth <= clientWidth,
+      })),
+    );
+    assert.ok(blocks.some(({ longest }) => longest > 90));
+    for (const { longest, fits } of blocks) assert.equal(fits || longest > 100, true, `${longest}`);
+    await page.close();
+  });
+
   await t.test('my-view held open is one active user, and none when it is there', async () => {
     const page = await browser.newPage();
     const activeUsers = () => app.metric('django_active_users');
@@ -128,7 +166,7 @@ test('the pages in a real browser', { skip: noBrowser }, async (t) => {
       await page.getByRole('link', { name: 'Back to the guide' }).click();
       assert.equal(await visits(), before + 1);
 
-      await page.getByRole('link', { name: 'A page that works for a second' }).click();
+      await page.getByRole('link', { name: 'A page that takes a second' }).click();
       await page.getByRole('link', { name: 'Русский' }).click();
       await page.getByRole('link', { name: 'Вернуться в руководство' }).click();
       assert.match(page.url(), /#performance$/, 'the step that the reader came from');

@@ -27,6 +27,7 @@ const KEY = '0123456789abcdef0123456789abcdef';
 const rightValues: Record<string, string[]> = {
   ALLOWED_HOSTS: ['*', 'app', 'Shop.Example.com,my_app', '10.1.2.3,[::1],[2001:db8::1]'],
   ERRORS_PER_SECOND: ['1', '1000000'],
+  HOST: ['0.0.0.0', '::', '::1', 'fe80::1%lo', 'localhost', 'my_host.', 'xn--e1afmkfd.xn--p1ai'],
   PORT: ['0', '65535'],
   SENTRY_DSN: [
     '',
@@ -62,7 +63,17 @@ const oddNames = ODD_CHARACTERS.flatMap((odd) => [odd, `a${odd}b`]);
 const mistakes: Record<string, string[]> = {
   PORT: [...ODD_NUMBERS, 'http', '-1', '65536', '80.5'],
   METRICS_PORT: [...ODD_NUMBERS, 'none', '70000', 'tcp://10.43.0.1:9464'],
-  HOST: [''],
+  HOST: [
+    '',
+    ' ',
+    '[::1',
+    '[localhost]',
+    '[]',
+    'localhost:8000',
+    '[::1]:8000',
+    'http://localhost',
+    '*',
+  ],
   ALLOWED_HOSTS: [
     ...['', 'a, b', 'a,,b', 'a,', 'a,*'],
     ...['127.0.0.1:8000', 'localhost:80', '[::1]:80', '::1', '[::1', '[::zz]', '[0:0::1]'],
@@ -77,6 +88,7 @@ const mistakes: Record<string, string[]> = {
     ...['http://k@h:99999/1', 'http://k@h:0/1', 'http://k@h:/1', 'http://k@h:x/1'],
     ...['http://k@[::zz]/1', 'http://k@::1/1', 'http://k@[::1/1', 'http://k@256.1.1.1/1'],
     ...['http://k@h/1?a=/2', 'http://k@h/#/2', 'http://k@h/ /2', 'HTTP://k@h/1', 'http://@h/1'],
+    ...['http://k@.../1', 'http://k@a..b/1', 'http://k@.a/1', 'http://k@a../1'],
     ...['http://k:s:t@h/1', 'http://k@h/1x', 'http://k@h/1 ', 'http://k@h/1\n'],
   ],
   SENTRY_ENVIRONMENT: [
@@ -110,7 +122,8 @@ for (const [name, values] of Object.entries(mistakes)) {
         () => readConfig({ [name]: value }),
         (error: Error) => {
           assert.ok(error instanceof ConfigError);
-          assert.ok(error.message.startsWith(`${name} is ${JSON.stringify(value)}, but takes `));
+          const shown = JSON.stringify(value.replace(/(?<=:\/\/).*@/, '***@'));
+          assert.ok(error.message.startsWith(`${name} is ${shown}, but takes `), error.message);
           assert.equal(error.message.split('\n').length, 1);
           return true;
         },
@@ -144,6 +157,45 @@ test('a bad secret is refused by name, but not repeated', () => {
   assert.throws(() => readConfig({ COOKIE_SECRET: 'too short' }), {
     message: /^COOKIE_SECRET is a secret of another form, but takes at least 32 characters/,
   });
+});
+
+test('the user and the password of an address are not repeated', () => {
+  const secret = 'correct-horse';
+  for (const [name, value, shown] of [
+    ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', `http://me:${secret}@h:4318/`, 'http://***@h:4318/'],
+    ['SENTRY_DSN', `https://key:${secret}@h/abc`, 'https://***@h/abc'],
+    ['SENTRY_DSN', `me:${secret}/@${secret}@h/abc`, '***@h/abc'],
+    ['SENTRY_URL', `ftp://me:${secret}@h`, 'ftp://***@h'],
+    ['PROMETHEUS_URL', `me:${secret}\n@h`, '***@h'],
+    ['ALLOWED_HOSTS', `http://me:${secret}@h`, 'http://***@h'],
+  ] as const) {
+    assert.throws(
+      () => readConfig({ [name]: value }),
+      ({ message }: Error) => {
+        assert.ok(message.startsWith(`${name} is "${shown}", but takes `), message);
+        assert.ok(!message.includes(secret), message);
+        return true;
+      },
+    );
+  }
+});
+
+test('a service has its address with or without a slash at the end, and an event exactly as given', () => {
+  for (const name of ['PROMETHEUS_URL', 'JAEGER_URL', 'SENTRY_URL'] as const) {
+    assert.equal(readConfig({ [name]: 'http://h/a//' })[name], 'http://h/a');
+  }
+  assert.equal(readConfig({ SENTRY_EVENT_URL: 'http://h/' }).SENTRY_EVENT_URL, 'http://h/');
+});
+
+test('an IPv6 address to bind may have the brackets of a URL', () => {
+  assert.equal(readConfig({ HOST: '[::1]' }).HOST, '::1');
+});
+
+test('two ports are two', () => {
+  assert.throws(() => readConfig({ PORT: '9464' }), {
+    message: 'PORT and METRICS_PORT are both 9464, but take two different ports.',
+  });
+  assert.equal(readConfig({ PORT: '0', METRICS_PORT: '0' }).PORT, 0, 'any two that are free');
 });
 
 test('a bad value stops the start with that line, exit code 1 and no stack', async () => {

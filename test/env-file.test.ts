@@ -37,6 +37,25 @@ test('a password of any characters is taken as it is between single quotes', unl
   assert.equal(quoted('CREATE_SUPERUSER'), "me@example.com:it's", 'also in a file from Windows');
 });
 
+/** The form of a login, as bugsink/settings.py checks it. JavaScript reads it as Python does. */
+function loginForm(): RegExp {
+  const source = readFileSync('bugsink/settings.py', 'utf8');
+  const [, form = ''] = /fullmatch\(r"(.*)", os\.environ\["CREATE_SUPERUSER"\]/.exec(source) ?? [];
+  assert.notEqual(form, '');
+  return new RegExp(`^(?:${form})$`);
+}
+
+test('Bugsink takes every password that .env.example teaches, and a login that has a form', () => {
+  const example = readFileSync('.env.example', 'utf8');
+  const [, taught = ''] = /PASSWORD='(.*)'\s+is "\1"/.exec(example) ?? [];
+  const [, byDefault = ''] = /^#BUGSINK_LOGIN=(.*)$/m.exec(example) ?? [];
+  const right = [taught, PASSWORD, "it's", ' '].map((password) => `me@example.com:${password}`);
+  for (const login of [byDefault, ...right]) assert.match(login, loginForm());
+  for (const login of ['', 'me', 'me@example.com', 'me@example.com:', ':secret', 'a b@c:secret']) {
+    assert.doesNotMatch(login, loginForm());
+  }
+});
+
 test('.env.example says what happens without them', unlessCompose, (t) => {
   const [header = ''] = readFileSync('.env.example', 'utf8').split('\n\n');
   const claims = [...header.matchAll(/^#\s+(\w+=.*?)\s{2,}(?:is|are) "(.*)"/gm)];

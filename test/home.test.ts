@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { get } from 'node:http';
@@ -106,6 +107,12 @@ test('the code of every step stands in its file, and every marked region is in a
     const markers = unindented(readFileSync(file, 'utf8')).match(MARKER) ?? [];
     assert.equal(markers.length / 2, files.filter((name) => name === file).length, file);
   }
+});
+
+test('the alert is quoted whole, with what its mail says', async (t) => {
+  const app = await spawnApp(t);
+  const [, step = ''] = (await (await app.get('/')).text()).split('<article id="alert"');
+  assert.match(step.split('</article>')[0] ?? '', /annotations:.*summary:.*runbook_url:/s);
 });
 
 /** The number in the element of this id. */
@@ -228,6 +235,16 @@ test('every command can be copied whole', async (t) => {
   assert.ok(blocks.length >= 3);
   const prose = html.replaceAll(/<pre .*?<\/pre>/gs, '');
   assert.doesNotMatch(prose, /docker compose \S/, 'a command in the text breaks anywhere');
+});
+
+test('the stylesheet has another address when it is changed', async (t) => {
+  const app = await spawnApp(t);
+  const [, url = ''] =
+    /<link rel="stylesheet" href="([^"]+)"/.exec(await (await app.get('/')).text()) ?? [];
+  const css = readFileSync('views/style.css', 'utf8');
+  const version = createHash('sha256').update(css).digest('hex').slice(0, 8);
+  assert.equal(url, `/style.css?v=${version}`);
+  assert.equal(await (await app.get(url)).text(), css);
 });
 
 test('what a visitor typed comes back as text, never as markup', async (t) => {

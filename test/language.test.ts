@@ -54,6 +54,11 @@ test('every text is on a page of its language, and no page lacks one', async (t)
   const silent = await startTracker(t);
   await silent.fail(faults.never);
   const waiting = await spawnApp(t, { SENTRY_DSN: silent.dsn });
+  const dropping = await spawnApp(
+    t,
+    { SENTRY_DSN: sink.dsn, DROP_EVENTS: 'yes' },
+    'test/fixtures/failing-server.js',
+  );
 
   for (const language of LANGUAGES) {
     const headers = { 'accept-language': language };
@@ -70,7 +75,7 @@ test('every text is on a page of its language, and no page lacks one', async (t)
     const refusal = await refusing.get('/trigger-error/', { headers });
     const responses = [
       await guideAfter(error, complete, /<p class="done">/),
-      await guideAfter(refusal, refusing, /<p class="failed">/),
+      await guideAfter(refusal, refusing, /<code>http_error<\/code><\/dt>/),
       await guideAfter(
         await waiting.get('/trigger-error/', { headers }),
         waiting,
@@ -81,7 +86,9 @@ test('every text is on a page of its language, and no page lacks one', async (t)
       await complete.get('/my-view?seconds=0', { headers }),
       await complete.get('/my-view?seconds=x', { headers }),
       await complete.get('/no/such/page', { headers }),
+      await complete.get('/', { headers }),
       await bare.get('/', { headers }),
+      await dropping.get('/trigger-error/', { headers }),
       await bare.get('/trigger-error/', { headers }),
     ];
     const pages = await Promise.all(responses.map((response) => response.text()));

@@ -8,6 +8,7 @@ import { startEnvelopeSink } from './helpers/envelope-sink.ts';
 import { eventually } from './helpers/eventually.ts';
 import { samplesOf } from './helpers/exposition.ts';
 import { readOpenMetrics } from './helpers/open-metrics.ts';
+import { ask, statusesOf } from './helpers/raw.ts';
 import { spawnApp } from './helpers/spawn-app.ts';
 
 test("the article's two metrics have its names, types, help and labels", async (t) => {
@@ -117,6 +118,42 @@ test('fifty odd methods share one series', async (t) => {
   const counted = 'django_http_requests_total{method="other",endpoint="unmatched"}';
   assert.ok(Number(await app.metric(counted)) > 10);
   await assertOneMoreAtMost(before, app.metricsUrl);
+});
+
+test('what is refused before any route is counted by its status', async (t) => {
+  const app = await spawnApp(t);
+  const counted = (status: number) =>
+    app.metric(
+      `http_request_duration_seconds_count{method="other",endpoint="unmatched",status_code="${status}"}`,
+    );
+  for (const [bytes, status] of [
+    ['GET / HTTP/1.1\r\nHost: localhost\r\nExpect: something\r\n\r\n', 417],
+    ['CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n', 405],
+    ['nonsense\r\n\r\n', 400],
+  ] as const) {
+    assert.equal(await counted(status), 0, bytes);
+    assert.deepEqual(statusesOf(await ask(app.url, bytes)), [status], bytes);
+    await eventually(async () => assert.equal(await counted(status), 1, bytes));
+  }
+  const withoutHost = 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n';
+  assert.deepEqual(statusesOf(await ask(app.url, withoutHost)), [400]);
+  const labels = 'method="GET",endpoint="/",status_code="400"';
+  await eventually(async () =>
+    assert.equal(await app.metric(`http_request_duration_seconds_count{${labels}}`), 1),
+  );
+});
+
+test('clients that hang up on the answer to CONNECT, or do not, keep nothing from stopping', async (t) => {
+  const app = await spawnApp(t);
+  const { hostname, port } = new URL(app.url);
+  for (let count = 0; count < 20; count++) {
+    const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true });
+    socket.on('error', () => {}).write('CONNECT a:1 HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    if (count % 2) socket.resetAndDestroy();
+    t.after(() => socket.destroy());
+  }
+  assert.equal((await app.get('/healthz')).status, 200);
+  assert.equal(await app.stop(), 0);
 });
 
 /** How many series each metric of the application has; the buckets of a histogram are one. */

@@ -4,6 +4,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
 import { eventIdOf, statusCodeOf } from '../monitoring/index.ts';
+import { pathOf } from '../monitoring/request-url.ts';
 import { eventUrl } from './links.ts';
 import { rememberEvent } from './visitor.ts';
 
@@ -15,16 +16,23 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
   /** The methods of every page, by its path. */
   const methods = new Map<string, string[]>();
   app.addHook('onRoute', ({ method, url }) => {
-    methods.set(pathOf(url), [...(methods.get(pathOf(url)) ?? []), method].flat());
+    const path = withoutSlash(url);
+    methods.set(path, [...(methods.get(path) ?? []), method].flat());
   });
   app.setErrorHandler<FastifyError>(async (error, request, reply) => {
     const statusCode = statusCodeOf(error);
     reply.code(statusCode);
     // What is wrong with a body does not matter where nobody reads it.
-    if (request.is404 && error.code?.startsWith('FST_ERR_CTP')) {
-      return refuse(request, reply, methods.get(pathOf(request.url)));
+    if (request.is404 && UNREADABLE_BODY.test(error.code)) {
+      return refuse(request, reply, methods.get(routePathOf(request)));
     }
-    if (statusCode < 500) return answer(reply, 'client-error.eta', { message: messageOf(error) });
+    if (statusCode < 500) {
+      const parameter = refusedParameter(error, request);
+      const message = parameter
+        ? `${parameter.name} takes a number from ${parameter.minimum} to ${parameter.maximum}.`
+        : messageOf(error);
+      return answer(reply, 'client-error.eta', { message }, { parameter });
+    }
 
     const eventId = await eventIdOf(reply);
     request.log.error({ err: error }, 'request failed');
@@ -34,6 +42,7 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
       'server-error.eta',
       { eventId, traceId: request.id },
       {
+        sentryIsOn: Sentry.isEnabled(),
         eventUrl: eventId && eventUrl(config, eventId),
         deliveries: await request.deliveries(),
       },
@@ -41,8 +50,29 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
   });
 
   app.setNotFoundHandler((request, reply) =>
-    refuse(request, reply, methods.get(pathOf(request.url))),
+    refuse(request, reply, methods.get(routePathOf(request))),
   );
+}
+
+interface NumberSchema {
+  minimum?: number;
+  maximum?: number;
+  allOf?: NumberSchema[];
+}
+
+/** The parameter of the address that was refused and its bounds, if it is a number that has them. */
+function refusedParameter(
+  { validation, validationContext }: FastifyError,
+  request: FastifyRequest,
+) {
+  if (!validation || validationContext !== 'querystring') return null;
+  const name = validation[0]?.instancePath.slice(1) ?? '';
+  const { properties } = (request.routeOptions.schema?.querystring ?? {}) as {
+    properties?: Record<string, NumberSchema>;
+  };
+  const schema = properties?.[name];
+  const bounded = [schema, ...(schema?.allOf ?? [])].find((part) => part?.maximum !== undefined);
+  return bounded ? { name, minimum: bounded.minimum, maximum: bounded.maximum } : null;
 }
 
 /** What a client error says; nothing if it refuses to. */
@@ -54,8 +84,19 @@ function messageOf(error: FastifyError): string {
   }
 }
 
-/** As the router compares paths: without the query, and without the slash at the end. */
-const pathOf = (url: string) => url.split('?', 1)[0]?.replace(/(?<=.)\/$/, '') ?? '';
+const UNREADABLE_BODY = /^FST_ERR_(CTP_|ROUTE_MISSING_CONTENT_TYPE)/;
+
+const withoutSlash = (path: string) => path.replace(/(?<=.)\/$/, '');
+
+/** A request's path as the router compares it: decoded, and without the slash at the end. */
+function routePathOf(request: FastifyRequest): string {
+  const path = withoutSlash(pathOf(request));
+  try {
+    return decodeURI(path);
+  } catch {
+    return path;
+  }
+}
 
 /** Answers a request that matches no route: its page may take other methods. */
 function refuse({ method, url }: FastifyRequest, reply: FastifyReply, allowed?: string[]) {

@@ -10,13 +10,14 @@ import errorPages from './error-pages.ts';
 import home from './home.ts';
 import language from './language.ts';
 import { addParameters, prometheusQuery, traceUrl } from './links.ts';
-import stylesheet from './stylesheet.ts';
+import stylesheet, { readStylesheet } from './stylesheet.ts';
 import user from './user.ts';
 import visitor from './visitor.ts';
 
 const VIEWS = fileURLToPath(new URL('../../views', import.meta.url));
 
 async function guide(app: FastifyInstance, { config }: { config: Config }) {
+  const style = readStylesheet(VIEWS);
   await app.register(visitor, { secret: config.COOKIE_SECRET });
   await app.register(user);
   await app.register(language);
@@ -25,6 +26,7 @@ async function guide(app: FastifyInstance, { config }: { config: Config }) {
     root: VIEWS,
     defaultContext: {
       config,
+      stylesheet: style.url,
       addParameters,
       traceUrl: (traceId: string) => traceUrl(config, traceId),
       query: (expression: string) => prometheusQuery(config.PROMETHEUS_URL, expression),
@@ -33,7 +35,7 @@ async function guide(app: FastifyInstance, { config }: { config: Config }) {
   await app.register(deliveries);
   await app.register(errorPages, { config });
   app.register(home, { config });
-  app.register(stylesheet, { views: VIEWS });
+  app.register(stylesheet, style);
 }
 
 export default fp(guide, { name: 'guide', dependencies: ['monitoring'] });

@@ -1,12 +1,24 @@
-import { readFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 
+export interface Stylesheet {
+  css: string;
+  /** Its address, which is another one when it is changed: a browser that has kept it does not ask. */
+  url: string;
+}
+
 /** The one static file of the pages, read once: not worth a file server. */
-export default async function stylesheet(app: FastifyInstance, { views }: { views: string }) {
-  const css = await readFile(join(views, 'style.css'));
+export function readStylesheet(views: string): Stylesheet {
+  const css = readFileSync(join(views, 'style.css'), 'utf8');
+  const version = createHash('sha256').update(css).digest('hex').slice(0, 8);
+  return { css, url: `/style.css?v=${version}` };
+}
+
+export default async function stylesheet(app: FastifyInstance, { css }: Stylesheet) {
   const options = { logLevel: 'warn', config: { traced: false } } as const;
   app.get('/style.css', options, async (_request, reply) =>
-    reply.type('text/css').header('cache-control', 'max-age=3600').send(css),
+    reply.type('text/css; charset=utf-8').header('cache-control', 'max-age=3600').send(css),
   );
 }

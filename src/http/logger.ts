@@ -2,9 +2,11 @@ import type { FastifyRequest, FastifyServerOptions } from 'fastify';
 import pretty from 'pino-pretty';
 import { copyOf } from '../monitoring/readable-error.ts';
 import { pathOf } from '../monitoring/request-url.ts';
+import { logDestination } from './log-destination.ts';
 
 /** Readable lines on a terminal; one JSON object a line everywhere else, as containers want it. */
 export function loggerOptions(level: string) {
+  const destination = logDestination();
   return {
     level,
     // Neither the query string nor the client's address: both can hold what is nobody's business.
@@ -12,7 +14,7 @@ export function loggerOptions(level: string) {
       req: (request: FastifyRequest) => ({ method: request.method, path: pathOf(request) }),
     },
     hooks: { logMethod: writeAnyway },
-    ...(process.stdout.isTTY && { stream: pretty({ ignore: 'pid,hostname' }) }),
+    stream: process.stdout.isTTY ? pretty({ ignore: 'pid,hostname', destination }) : destination,
   } satisfies FastifyServerOptions['logger'];
 }
 

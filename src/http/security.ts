@@ -1,5 +1,5 @@
 import rateLimit from '@fastify/rate-limit';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { hostOf } from '../monitoring/request-url.ts';
 
@@ -24,6 +24,19 @@ export const SECURITY_HEADERS = {
 /** A request that is not meant for this application. */
 class HostNotAllowedError extends Error {
   statusCode = 400;
+  override message = 'The Host is not in ALLOWED_HOSTS.';
+}
+
+/** A request that breaks HTTP's own rule (RFC 9112, 3.2). */
+class HostNotOneError extends Error {
+  statusCode = 400;
+  override message = 'The request is to have one Host.';
+}
+
+/** Whether the request has one Host, or none as HTTP/1.0 allows. Two of them are joined by a comma. */
+function hasOneHost({ headers, httpVersion }: FastifyRequest['raw']): boolean {
+  if (headers.host === undefined) return httpVersion !== '1.1';
+  return !headers.host.includes(',');
 }
 
 /**
@@ -36,13 +49,14 @@ async function security(app: FastifyInstance, { allowedHosts }: { allowedHosts: 
   const hosts = new Set(allowedHosts.toLowerCase().split(','));
   app.addHook('onRequest', (request, reply, done) => {
     reply.headers(SECURITY_HEADERS);
+    if (!hasOneHost(request.raw)) return done(new HostNotOneError());
     const name = hostOf(request)?.name;
     const isAllowed =
       (name && hosts.has(name)) ||
       // An old client names no host; what is odd is in nobody's name.
       (hosts.has('*') && (name || request.host === '')) ||
       request.routeOptions.config.anyHost;
-    done(isAllowed ? undefined : new HostNotAllowedError('The Host is not in ALLOWED_HOSTS.'));
+    done(isAllowed ? undefined : new HostNotAllowedError());
   });
 }
 

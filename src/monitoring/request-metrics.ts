@@ -1,4 +1,5 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { Histogram } from 'prom-client';
@@ -61,7 +62,7 @@ function countRefused({ server }: FastifyInstance, isKnown: (raw: IncomingMessag
       labels: { method: 'other', endpoint: 'unmatched', status_code },
       value: 0,
     });
-  for (const status_code of [400, ...Object.values(REFUSALS)]) {
+  for (const status_code of [400, 405, 417, ...Object.values(REFUSALS)]) {
     requestDuration.zero({ method: 'other', endpoint: 'unmatched', status_code });
   }
   // An address that cannot be decoded. Fastify has run its first hooks before this listener.
@@ -71,6 +72,23 @@ function countRefused({ server }: FastifyInstance, isKnown: (raw: IncomingMessag
   // What is no HTTP, too large or too slow; and clients that hang up, which is no request.
   server.on('clientError', ({ code }: NodeJS.ErrnoException) => {
     if (code !== 'ECONNRESET') count(REFUSALS[code ?? ''] ?? 400);
+  });
+  // What Node refuses if nobody listens: an application that does so answers it by itself.
+  server.on('checkExpectation', (_raw, response: ServerResponse) => {
+    if (server.listenerCount('checkExpectation') > 1) return;
+    response.writeHead(417).end();
+    count(417);
+  });
+  server.on('connect', (raw: IncomingMessage, client: Duplex | ServerResponse) => {
+    if (server.listenerCount('connect') > 1) return;
+    // The socket is nobody's any more: neither its errors nor its end.
+    client.on('error', () => client.destroy());
+    if ('writeHead' in client) client.writeHead(405).end();
+    else {
+      const answer = `HTTP/${raw.httpVersion} 405 Method Not Allowed\r\nConnection: close\r\n\r\n`;
+      client.end(answer, () => client.destroy());
+    }
+    count(405);
   });
 }
 

@@ -2,6 +2,7 @@
 
 /** What these functions ask of a request. */
 export interface Addressed {
+  /** "http" or "https", or anything that a client says it is to a server that trusts its proxy. */
   protocol: string;
   /** The header Host, or what a trusted proxy says of it; '' if there is none. */
   host: string;
@@ -29,13 +30,13 @@ export function pathOf({ url }: Pick<Addressed, 'url'>): string {
   return targetOf(url).split('?', 1)[0] as string;
 }
 
-/** The address to report: its path and query alone if the request names no host. */
+/** The address to report: its path and query alone if the request names no host, or an odd scheme. */
 export function addressOf(request: Addressed): string {
   const host = hostOf(request)?.host;
   const target = targetOf(request.url);
   // "OPTIONS *" is about the server, and not about a path.
   const path = target === '*' ? '/' : target;
-  return host ? `${request.protocol}://${host}${path}` : path;
+  return host && /^https?$/.test(request.protocol) ? `${request.protocol}://${host}${path}` : path;
 }
 
 function targetOf(url: string): string {
