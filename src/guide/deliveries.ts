@@ -16,9 +16,6 @@ export interface Deliveries {
   lost: { reason: string; count: number }[];
 }
 
-/** Milliseconds between two looks at what became of the events. */
-const LOOK_EVERY = 5_000;
-
 const valuesOf = async (name: string) =>
   (await register.getSingleMetric(name)?.get())?.values ?? [];
 
@@ -30,33 +27,9 @@ async function readDeliveries(): Promise<Deliveries> {
   return { waiting: waiting?.value ?? 0, lost };
 }
 
-/**
- * Tells the pages and the log what became of the events, because an event's id proves nothing: a DSN
- * may be well-formed and lead nowhere.
- */
+/** Tells the pages what became of the events: a DSN may be well-formed and lead nowhere. */
 async function deliveries(app: FastifyInstance) {
   app.decorateRequest('deliveries', readDeliveries);
-
-  let before: Deliveries = { waiting: 0, lost: [] };
-  let saidToWait = false;
-  const look = async () => {
-    const { waiting, lost } = await readDeliveries();
-    if (JSON.stringify(lost) !== JSON.stringify(before.lost)) {
-      app.log.error({ lost }, 'the tracker did not take events: is SENTRY_DSN right?');
-    }
-    // With a tracker that answers, others would be waiting by now, and fewer.
-    const isStuck = before.waiting > 0 && waiting >= before.waiting;
-    if (isStuck && !saidToWait) {
-      app.log.warn(
-        { waiting },
-        'events wait for the tracker: does it run, and is the host in SENTRY_DSN right?',
-      );
-    }
-    saidToWait = (saidToWait || isStuck) && waiting > 0;
-    before = { waiting, lost };
-  };
-  const looks = setInterval(look, LOOK_EVERY).unref();
-  app.addHook('onClose', async () => clearInterval(looks));
 }
 
 export default fp(deliveries, { name: 'deliveries' });

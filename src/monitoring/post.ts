@@ -43,24 +43,30 @@ export function makePost(options: TransportOptions): (body: Buffer) => Promise<A
       const ca = options.caCerts;
       const request = native.request(url, { method: 'POST', agent, headers, ...(ca && { ca }) });
       limitTime(request);
+      let answer: Answer | undefined;
+      let failure: NodeJS.ErrnoException = new Error('the connection was closed without an answer');
       request.on('response', (response) => {
+        const header = (name: string) => response.headers[name]?.toString() ?? null;
+        answer = {
+          statusCode: response.statusCode ?? 0,
+          headers: {
+            'retry-after': header('retry-after'),
+            'x-sentry-rate-limits': header('x-sentry-rate-limits'),
+          },
+        };
         // The connection is free only when the whole answer was read. What it says does not matter.
         response.resume().on('error', () => {});
-        response.on('close', () => {
-          const header = (name: string) => response.headers[name]?.toString() ?? null;
-          resolve({
-            statusCode: response.statusCode ?? 0,
-            headers: {
-              'retry-after': header('retry-after'),
-              'x-sentry-rate-limits': header('x-sentry-rate-limits'),
-            },
-          });
-        });
       });
-      request.on('error', (error: NodeJS.ErrnoException) => {
+      request.on('error', (error) => {
+        failure = error;
+      });
+      // The only event that comes in any case, and the last.
+      request.on('close', () => {
+        if (answer) resolve(answer);
         // The tracker may close a kept connection just when it is used again.
-        if (request.reusedSocket && error.code === 'ECONNRESET') resolve(send(body, headers));
-        else reject(error);
+        else if (request.reusedSocket && failure.code === 'ECONNRESET')
+          resolve(send(body, headers));
+        else reject(failure);
       });
       request.end(body);
     });
@@ -97,9 +103,16 @@ function proxyFor({ protocol, host, hostname }: URL, option?: string): URL | und
   };
   for (const [name, address] of Object.entries(proxies)) {
     if (!address) continue;
-    if (/^https?:\/\//.test(address) && URL.canParse(address)) return new URL(address);
+    try {
+      const { protocol, username, password } = new URL(address);
+      decodeURIComponent(username + password);
+      if (/^https?:$/.test(protocol)) return new URL(address);
+    } catch {}
     // The value is not repeated: there may be a password in it.
-    throw new ProxyError(`${name} has no address of a proxy, but takes http://HOST:PORT.`);
+    throw new ProxyError(
+      `${name} has no address of a proxy, but takes http://USER:PASSWORD@HOST:PORT ` +
+        '(with %25 for a % in the password) or http://HOST:PORT.',
+    );
   }
   return undefined;
 }
@@ -127,9 +140,6 @@ function tunnelThrough(proxy: URL, isSecure: boolean) {
         socket.destroy();
         callback(new Error(`the proxy answered ${statusCode}`));
       }
-    });
-    connect.on('response', ({ statusCode }) => {
-      connect.destroy(new Error(`the proxy answered ${statusCode}`));
     });
     connect.on('error', (error) => callback(error));
     connect.end();

@@ -1,20 +1,34 @@
 import { createHash, randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { FastifyBaseLogger } from 'fastify';
+import { countLoss } from './losses.ts';
 
-/** Milliseconds between two signs of life, and without one until a process counts as dead. */
-const SIGN_OF_LIFE = 5_000;
-const DEAD_AFTER = 30_000;
+/** Milliseconds between two looks, each a sign of life; and looks without a sign that mean death. */
+const LOOK_EVERY = 5_000;
+const DEAD_AFTER = 6;
+/** Milliseconds in which one kind of failure is logged once. */
+const COMPLAIN_EVERY = 3_600_000;
+/** What fails if another process was faster. */
+const RACE = ['ENOENT', 'ENOTEMPTY'];
 const FOLDER = /^[0-9a-f-]{36}(\.left)?$/;
 
-/** One envelope in the spool. */
+/** One envelope that another process left behind, and the milliseconds since it was made. */
 export interface Saved {
+  body: Buffer;
   file: string;
-  category: string;
-  since: number;
-  /** Null if what is in the file is not what was written. */
-  body: Buffer | null;
+  age: number;
+}
+
+export interface SpoolOptions {
+  root: string;
+  /** What waits for another tracker has another folder. */
+  tracker: string;
+  log: FastifyBaseLogger;
+  /** What there is no room for is left to a later look, or another process. */
+  hasRoom: (bytes: number) => boolean;
+  take: (saved: Saved) => void;
 }
 
 /**
@@ -23,98 +37,144 @@ export interface Saved {
  * is moved to its own by the first that finds it: of two that rename a file, one succeeds.
  */
 export class Spool {
-  readonly #root: string;
+  readonly #options: SpoolOptions;
+  readonly #folder: string;
   readonly #own: string;
-  readonly #take: (saved: Saved) => void;
   readonly #timer: NodeJS.Timeout;
-  #taking = false;
+  /** The last sign of life of the others, and how many looks found no new one. */
+  readonly #signs = new Map<string, { time: number; looks: number }>();
+  readonly #complaints = new Map<string, number>();
+  #isLooking = false;
 
-  /**
-   * @param take gets what other processes left behind, now and as it is found.
-   * @throws if the folder cannot be written to.
-   */
-  constructor(root: string, take: (saved: Saved) => void) {
-    this.#root = root;
-    this.#own = join(root, randomUUID());
-    this.#take = take;
-    this.#giveSignOfLife();
-    this.#timer = setInterval(() => {
-      try {
-        this.#giveSignOfLife();
-      } catch {
-        // A full disk, say: what cannot be saved then is named in the log by who wants to save it.
-      }
-    }, SIGN_OF_LIFE).unref();
+  constructor(options: SpoolOptions) {
+    this.#options = options;
+    this.#folder = join(options.root, options.tracker.replace(/[^\w.-]+/g, '_'));
+    this.#own = join(this.#folder, randomUUID());
+    void this.#look();
+    this.#timer = setInterval(() => this.#look(), LOOK_EVERY).unref();
   }
 
-  /** Writes an envelope so that it is there as a whole or not at all. */
-  save(body: Buffer, category: string, since: number): string {
-    const file = join(this.#own, nameOf(body, category, since));
-    fs.writeFileSync(`${file}.tmp`, body, { mode: 0o600 });
-    fs.renameSync(`${file}.tmp`, file);
-    return file;
+  /** Writes an envelope so that it is there as a whole or not at all; undefined if that failed. */
+  save(body: Buffer, age: number): string | undefined {
+    const file = join(this.#own, nameOf(body, Math.round(Date.now() - age)));
+    return this.#try(() => {
+      try {
+        makeFolder(this.#own);
+        fs.writeFileSync(`${file}.tmp`, body, { mode: 0o600 });
+        fs.renameSync(`${file}.tmp`, file);
+        return file;
+      } catch (error) {
+        fs.rmSync(`${file}.tmp`, { force: true });
+        throw error;
+      }
+    });
   }
 
   remove(file: string): void {
-    fs.rmSync(file, { force: true });
-  }
-
-  /** Puts a damaged file where nobody reads it again, and returns its new name. */
-  setAside(file: string): string {
-    const aside = join(this.#root, `${basename(file)}.damaged`);
-    fs.renameSync(file, aside);
-    return aside;
+    this.#try(() => fs.rmSync(file, { force: true }));
   }
 
   /** Leaves what is in the folder to the next process. */
   close(): void {
     clearInterval(this.#timer);
-    if (fs.readdirSync(this.#own).length === 0) fs.rmdirSync(this.#own);
-    else fs.renameSync(this.#own, `${this.#own}.left`);
+    this.#try(() => {
+      if (fs.readdirSync(this.#own).length === 0) fs.rmdirSync(this.#own);
+      else fs.renameSync(this.#own, `${this.#own}.left`);
+    }, ['ENOENT']);
   }
 
-  #giveSignOfLife(): void {
-    fs.mkdirSync(this.#own, { recursive: true, mode: 0o700 });
-    fs.utimesSync(this.#own, new Date(), new Date());
-    if (!this.#taking) void this.#takeOver();
-  }
-
-  async #takeOver(): Promise<void> {
-    this.#taking = true;
+  async #look(): Promise<void> {
+    this.#try(() => {
+      makeFolder(this.#own);
+      fs.utimesSync(this.#own, new Date(), new Date());
+    });
+    if (this.#isLooking) return;
+    this.#isLooking = true;
     // Not before whoever made this has it.
     await nextTurn();
-    for (const folder of fs.readdirSync(this.#root)) {
-      const path = join(this.#root, folder);
-      if (!FOLDER.test(folder) || path === this.#own) continue;
-      try {
-        const isDead = Date.now() - fs.statSync(path).mtimeMs > DEAD_AFTER;
-        if (!isDead && !folder.endsWith('.left')) continue;
-        for (const name of fs.readdirSync(path).sort()) {
-          const file = join(this.#own, name.replace(/\.tmp$/, ''));
-          fs.renameSync(join(path, name), file);
-          this.#take(read(file));
-          // There may be thousands: requests come first.
-          await nextTurn();
-        }
-        fs.rmdirSync(path);
-      } catch {
-        // Another process was faster. What is left is looked at again in some seconds.
-      }
+    for (const name of this.#try(() => fs.readdirSync(this.#folder), ['ENOENT']) ?? []) {
+      const path = join(this.#folder, name);
+      if (FOLDER.test(name) && path !== this.#own) await this.#takeOver(path);
     }
-    this.#taking = false;
+    this.#isLooking = false;
+  }
+
+  async #takeOver(folder: string): Promise<void> {
+    const left = folder.endsWith('.left') ? folder : `${folder}.left`;
+    const names = this.#try(() => {
+      if (left !== folder && !this.#isDead(folder)) return undefined;
+      fs.renameSync(folder, left);
+      return fs.readdirSync(left).sort();
+    }, RACE);
+    if (!names) return;
+    for (const name of names) {
+      const isFull = this.#try(() => this.#takeFile(join(left, name)) === 'no room', RACE);
+      if (isFull) return;
+      // There may be thousands: requests come first.
+      await nextTurn();
+    }
+    this.#try(() => fs.rmdirSync(left), RACE);
+  }
+
+  /** The clocks of two processes may differ, so that any other time is a sign of life. */
+  #isDead(folder: string): boolean {
+    const time = fs.statSync(folder).mtimeMs;
+    const last = this.#signs.get(folder);
+    const looks = last?.time === time ? last.looks + 1 : 0;
+    this.#signs.set(folder, { time, looks });
+    return looks >= DEAD_AFTER;
+  }
+
+  #takeFile(file: string): 'no room' | undefined {
+    const { root, log, hasRoom, take } = this.#options;
+    if (!hasRoom(fs.statSync(file).size)) return 'no room';
+    // Before it is moved: what cannot be read now is looked for again where it is.
+    const body = fs.readFileSync(file);
+    const name = basename(file, '.tmp');
+    const time = Number.parseInt(name, 10);
+    const isDamaged = nameOf(body, time) !== name;
+    const target = isDamaged ? join(root, `${name}.damaged`) : join(this.#own, name);
+    fs.renameSync(file, target);
+    if (!isDamaged) {
+      take({ body, file: target, age: Math.max(0, Date.now() - time) });
+    } else {
+      countLoss('error', 'damaged');
+      log.error({ file: target }, 'a file of the spool is damaged, and was set aside');
+    }
+    return undefined;
+  }
+
+  /** Works on the disk, whose failure is no reason to fail with it. */
+  #try<T>(work: () => T, harmless: string[] = []): T | undefined {
+    try {
+      return work();
+    } catch (err) {
+      const { code, message } = err as NodeJS.ErrnoException;
+      const kind = code ?? message;
+      const isKnown = performance.now() < (this.#complaints.get(kind) ?? 0);
+      if (isKnown || harmless.includes(kind)) return undefined;
+      this.#complaints.set(kind, performance.now() + COMPLAIN_EVERY);
+      const { root, log } = this.#options;
+      log.error({ err }, `${root} cannot be used: what waits may be in memory only`);
+      return undefined;
+    }
+  }
+}
+
+/** `mkdir` with `recursive` never ends where no folder can be made, as in /proc. */
+function makeFolder(path: string): void {
+  if (fs.existsSync(path)) return;
+  makeFolder(dirname(path));
+  try {
+    fs.mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Another process may have been faster.
+    if (!fs.existsSync(path)) throw error;
   }
 }
 
 /** A name in the order of time, which also tells whether the file is as it was written. */
-function nameOf(body: Buffer, category: string, since: number): string {
+function nameOf(body: Buffer, time: number): string {
   const hash = createHash('sha256').update(body).digest('hex').slice(0, 16);
-  return `${since}-${category}-${hash}.envelope`;
-}
-
-function read(file: string): Saved {
-  const body = fs.readFileSync(file);
-  const name = basename(file);
-  const [, time, category = 'unknown'] = /^(\d+)-([a-z_]+)-/.exec(name) ?? [];
-  const since = Number(time ?? Date.now());
-  return { file, category, since, body: nameOf(body, category, since) === name ? body : null };
+  return `${time}-${hash}.envelope`;
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   envelopeItemTypeToDataCategory as categoryOfType,
@@ -19,7 +20,7 @@ import {
   type Reason,
 } from './losses.ts';
 import { type Answer, CONNECTIONS, makePost, ProxyError, type TransportOptions } from './post.ts';
-import { type Saved, Spool } from './spool.ts';
+import { Spool } from './spool.ts';
 
 interface SdkInternals {
   _numProcessing?: number;
@@ -44,23 +45,21 @@ const LOOK_EVERY = 200;
  * that a look may take to save some. */
 const SAVE_AFTER = 1_000;
 const SAVE_FOR = 5;
-/** Milliseconds: a tracker that asks for a longer pause does not want this category at all. */
-const UNWANTED = 3_600_000;
-/** How often the tracker may fail at an envelope while it takes others. */
-const MAX_FAILURES = 3;
-/** Milliseconds after which what was saved is of no use any more. */
-const MAX_AGE = 7 * 24 * 3_600_000;
+/** Milliseconds. A longer pause is not kept, and what shall make it is not wanted at all. So long the
+ * tracker may fail at an envelope, while it takes others. */
+const HOUR = 3_600_000;
+/** Milliseconds after which an envelope is of no use any more. */
+const MAX_AGE = 7 * 24 * HOUR;
 
 interface Waiting {
   readonly body: Buffer;
   /** What is in it. It is of the first category, and what comes with that shares its fate. */
   readonly counts: [Category, number][];
+  /** As all times here by the clock that nobody sets, and that does not go back. */
   readonly since: number;
   file?: string | undefined;
   isSending: boolean;
-  /** How often the tracker failed at it while it took others, and how many it had taken by then. */
-  failures: number;
-  takenBefore: number;
+  failingSince?: number | undefined;
 }
 
 /**
@@ -75,14 +74,17 @@ class WaitingTransport implements Transport {
   #maxBytes = 32 * 2 ** 20;
   #log: FastifyBaseLogger | undefined;
   #spool: Spool | undefined;
-  #limits: Record<string, number> = {};
+  /** Until when the tracker wants nothing of a category. */
+  readonly #limits: Record<string, { until: number; isUnwanted: boolean } | undefined> = {};
   /** One at a time until the tracker answers; one more with every answer. */
   #parallel = 1;
   #sending = 0;
-  #taken = 0;
+  #lastTaken = 0;
   #pauses = 0;
   #resumeAt = 0;
   #nextLook: NodeJS.Timeout | undefined;
+  /** Why the tracker did not take something, as far as it is in the log. */
+  readonly #told = new Set<string>();
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -97,10 +99,10 @@ class WaitingTransport implements Transport {
 
   /** Sends as long as there is hope, for so many milliseconds at most; true if nothing waits then. */
   async flush(timeout?: number) {
-    const end = Date.now() + (timeout || Number.POSITIVE_INFINITY);
+    const end = performance.now() + (timeout || Number.POSITIVE_INFINITY);
     this.#resumeAt = 0;
     this.#sendNext();
-    while (this.#sending > 0 && Date.now() < end) await sleep(10);
+    while (this.#sending > 0 && performance.now() < end) await sleep(10);
     return this.#waiting.size === 0;
   }
 
@@ -109,57 +111,51 @@ class WaitingTransport implements Transport {
     const { maxWaitingMegabytes, spoolDirectory, saveTimeout = 1_000 } = options;
     this.#log = log;
     if (maxWaitingMegabytes) this.#maxBytes = maxWaitingMegabytes * 2 ** 20;
-    try {
-      if (spoolDirectory) this.#spool = new Spool(spoolDirectory, (saved) => this.#addSaved(saved));
-    } catch (err) {
-      log.error(
-        { err },
-        `${spoolDirectory} cannot be written to: what waits is kept in memory only`,
-      );
+    if (spoolDirectory && this.#post) {
+      const { host, pathname } = new URL(this.#options.url);
+      this.#spool = new Spool({
+        root: spoolDirectory,
+        tracker: host + pathname,
+        log,
+        // The other half is for what comes. An envelope that is larger than that must not stay for ever.
+        hasRoom: (bytes) => this.#bytes === 0 || this.#bytes + bytes <= this.#maxBytes / 2,
+        take: (saved) => this.#add({ ...saved, counts: countsOf(parseEnvelope(saved.body)) }),
+      });
     }
     // However the process ends, with a second signal, too. Before the logger writes its last lines.
     process.prependOnceListener('exit', () => this.#end(saveTimeout));
   }
 
   #end(saveTimeout: number): void {
+    // Somebody may have emptied the folder.
+    for (const envelope of this.#waiting)
+      if (envelope.file && !existsSync(envelope.file)) envelope.file = undefined;
     this.#save(0, saveTimeout);
     for (const envelope of this.#waiting) if (!envelope.file) this.#lose(envelope, 'shutdown');
     // What the SDK itself is still busy with, in a `beforeSend` that hangs, say.
     const { _numProcessing: unfinished = 0 } = (Sentry.getClient() ?? {}) as SdkInternals;
     if (unfinished > 0) countLoss('unknown', 'shutdown', unfinished);
-    this.#onDisk((spool) => spool.close());
+    this.#spool?.close();
     const saved = this.#waiting.size;
     if (saved > 0) this.#log?.warn({ saved }, 'events wait on the disk for the next start');
     const lost = lossesSoFar();
     if (lost.length > 0) this.#log?.error({ lost }, 'events did not reach the tracker');
   }
 
-  #addSaved({ body, file, since, category }: Saved): void {
-    if (!body) {
-      const aside = this.#spool?.setAside(file);
-      this.#log?.error({ file: aside }, 'a file of the spool is damaged, and was set aside');
-      countLoss(category as Category, 'damaged');
-    } else {
-      this.#add({ body, file, since, counts: countsOf(parseEnvelope(body)) });
-    }
-  }
-
-  #add(envelope: Pick<Waiting, 'body' | 'counts'> & Partial<Waiting>): void {
-    const { since = Date.now() } = envelope;
-    const added = { ...envelope, since, isSending: false, failures: 0, takenBefore: 0 };
+  #add({ age = 0, ...envelope }: Pick<Waiting, 'body' | 'counts' | 'file'> & { age?: number }) {
+    const added: Waiting = { ...envelope, since: performance.now() - age, isSending: false };
     this.#waiting.add(added);
     this.#countBytes(added.body.length);
     // Traces and the like have half of the room, so that they are not in the way of errors. What is
     // new is dropped: in a flood, the first errors tell the cause, and the others repeat them.
     const room = isError(added) ? this.#maxBytes : this.#maxBytes / 2;
     if (!this.#post) this.#lose(added, 'invalid_dsn');
-    else if (since < Date.now() - MAX_AGE) this.#lose(added, 'too_old');
     else if (this.#bytes > room) this.#lose(added, 'queue_overflow');
     else this.#sendNext();
   }
 
   #sendNext(): void {
-    while (this.#sending < this.#parallel && Date.now() >= this.#resumeAt) {
+    while (this.#sending < this.#parallel && performance.now() >= this.#resumeAt) {
       const envelope = this.#oldest();
       if (!envelope) break;
       void this.#deliver(envelope);
@@ -167,19 +163,23 @@ class WaitingTransport implements Transport {
     if (this.#waiting.size === 0) return;
     this.#nextLook ??= setTimeout(() => {
       this.#nextLook = undefined;
-      this.#save(Date.now() < this.#resumeAt ? 0 : SAVE_AFTER, SAVE_FOR);
+      this.#save(performance.now() < this.#resumeAt ? 0 : SAVE_AFTER, SAVE_FOR);
       this.#sendNext();
     }, LOOK_EVERY).unref();
   }
 
   /** The oldest that the tracker wants now. */
   #oldest(): Waiting | undefined {
+    const now = performance.now();
     for (const envelope of this.#waiting) {
       if (envelope.isSending) continue;
-      const { all = 0, [categoryOf(envelope)]: own = 0 } = this.#limits;
-      const pause = Math.max(all, own) - Date.now();
-      if (pause > UNWANTED && !isError(envelope)) this.#lose(envelope, 'ratelimit_backoff');
-      else if (pause <= 0) return envelope;
+      const category = categoryOf(envelope);
+      const { all, [category]: own } = this.#limits;
+      const limits = [all, own].filter((limit) => limit && limit.until > now);
+      if (now - envelope.since > MAX_AGE) this.#lose(envelope, 'too_old');
+      else if (limits.length === 0) return envelope;
+      else if (category !== 'error' && limits.some((limit) => limit?.isUnwanted))
+        this.#lose(envelope, 'ratelimit_backoff');
     }
     return undefined;
   }
@@ -191,50 +191,70 @@ class WaitingTransport implements Transport {
     this.#sending -= 1;
     envelope.isSending = false;
 
-    if (result && 'statusCode' in result) {
-      this.#limits = updateRateLimits(this.#limits, result);
-      this.#heed(envelope, result.statusCode);
-    } else {
-      const { syscall = '' } = result as NodeJS.ErrnoException;
-      this.#pause();
-      if (!['connect', 'getaddrinfo'].includes(syscall)) this.#blame(envelope, 'network_error');
-    }
+    if (result instanceof Error) this.#retry(envelope, 'network_error', result);
+    else if (result) this.#heed(envelope, result);
     this.#sendNext();
   }
 
-  #heed(envelope: Waiting, status: number): void {
-    if (status === 408 || status === 429 || status >= 500) {
-      this.#pause();
-      if (status !== 429) this.#blame(envelope, 'http_error');
+  #heed(envelope: Waiting, answer: Answer): void {
+    const [date, now] = [Date.now(), performance.now()];
+    for (const [category, end] of Object.entries(updateRateLimits({}, answer, date))) {
+      const [pause, isUnwanted] = [Math.min(end - date, HOUR), end - date >= HOUR];
+      this.#limits[category] = { until: now + pause, isUnwanted };
+    }
+
+    const { statusCode: status } = answer;
+    const error = new Error(`it answered ${status}`);
+    if (!isFinal(status)) {
+      this.#retry(envelope, status === 429 ? 'ratelimit_backoff' : 'http_error', error);
       return;
     }
     this.#pauses = 0;
     this.#parallel = Math.min(this.#parallel + 1, CONNECTIONS);
-    // What was refused would be refused again. A redirect is not followed.
-    if (status === 413) this.#lose(envelope, 'send_error');
-    else if (status >= 300) this.#lose(envelope, 'http_error');
-    else {
-      this.#remove(envelope);
-      this.#taken += 1;
+    if (status < 300) {
+      this.#accept(envelope);
+    } else {
+      this.#tell('the tracker refuses events, which are lost: is SENTRY_DSN right?', error);
+      this.#lose(envelope, status === 413 ? 'send_error' : 'http_error');
     }
+  }
+
+  #accept(envelope: Waiting): void {
+    const now = performance.now();
+    this.#remove(envelope);
+    // After an outage the tracker gets the whole time again for what it failed at.
+    if (now - this.#lastTaken > HOUR)
+      for (const other of this.#waiting) other.failingSince = undefined;
+    this.#lastTaken = now;
+    if (this.#told.size === 0 || this.#waiting.size > 0) return;
+    this.#told.clear();
+    this.#log?.info('the tracker takes events again, and none waits');
+  }
+
+  /** Keeps what the tracker did not take. At the end of the queue it does not hold up the others. */
+  #retry(envelope: Waiting, reason: Reason, error: Error): void {
+    this.#tell('the tracker does not take events, which wait: is SENTRY_DSN right?', error);
+    this.#pause();
+    if (!this.#waiting.delete(envelope)) return;
+    this.#waiting.add(envelope);
+    envelope.failingSince ??= performance.now();
+    if (this.#lastTaken - envelope.failingSince > HOUR) this.#lose(envelope, reason);
+  }
+
+  /** Logs why the tracker did not take something: each reason once, until nothing waits any more. */
+  #tell(text: string, { code, message }: NodeJS.ErrnoException): void {
+    if (!this.#log || this.#told.has(code ?? message)) return;
+    this.#told.add(code ?? message);
+    this.#log.warn({ reason: message || code }, text);
   }
 
   #pause(): void {
     this.#parallel = 1;
     // What was under way together fails together.
-    if (Date.now() < this.#resumeAt) return;
+    if (performance.now() < this.#resumeAt) return;
     const pause = Math.min(FIRST_PAUSE * 2 ** this.#pauses, LONGEST_PAUSE);
     this.#pauses += 1;
-    this.#resumeAt = Date.now() + pause * (0.5 + Math.random() / 2);
-  }
-
-  /** Puts an envelope that the tracker failed at to the end: it must not hold up the others. */
-  #blame(envelope: Waiting, reason: Reason): void {
-    if (!this.#waiting.delete(envelope)) return;
-    this.#waiting.add(envelope);
-    if (this.#taken > envelope.takenBefore) envelope.failures += 1;
-    envelope.takenBefore = this.#taken;
-    if (envelope.failures > MAX_FAILURES) this.#lose(envelope, reason);
+    this.#resumeAt = performance.now() + pause * (0.5 + Math.random() / 2);
   }
 
   #lose(envelope: Waiting, reason: Reason): void {
@@ -249,8 +269,7 @@ class WaitingTransport implements Transport {
   #remove(envelope: Waiting): void {
     if (!this.#waiting.delete(envelope)) return;
     this.#countBytes(-envelope.body.length);
-    const { file } = envelope;
-    if (file) this.#onDisk((spool) => spool.remove(file));
+    if (envelope.file) this.#spool?.remove(envelope.file);
   }
 
   #countBytes(bytes: number): void {
@@ -261,29 +280,22 @@ class WaitingTransport implements Transport {
 
   /** Saves what has waited for so many milliseconds, until the time for it is over. */
   #save(waited: number, duration: number): void {
-    const now = Date.now();
-    for (const envelope of this.#waiting) {
-      if (envelope.file || envelope.since > now - waited) continue;
-      const { body, since } = envelope;
-      this.#onDisk((spool) => {
-        envelope.file = spool.save(body, categoryOf(envelope), since);
-      });
-      if (!envelope.file || Date.now() > now + duration) break;
-    }
-  }
-
-  /** Works on the spool, if there is one. A disk that fails is no reason to fail with it. */
-  #onDisk(work: (spool: Spool) => void): void {
-    try {
-      if (this.#spool) work(this.#spool);
-    } catch (err) {
-      this.#log?.error({ err }, 'the spool failed');
+    const now = performance.now();
+    for (const envelope of this.#spool ? this.#waiting : []) {
+      const age = now - envelope.since;
+      if (envelope.file || age < waited) continue;
+      envelope.file = this.#spool?.save(envelope.body, age);
+      if (!envelope.file || performance.now() > now + duration) break;
     }
   }
 }
 
 const categoryOf = ({ counts }: Waiting): Category => counts[0]?.[0] ?? 'unknown';
 const isError = (envelope: Waiting) => categoryOf(envelope) === 'error';
+
+/** A redirect to a login, or the 404 of a proxy whose container restarts, may be over soon. */
+const isFinal = (status: number) =>
+  status < 300 || (status >= 400 && status < 500 && ![404, 408, 429].includes(status));
 
 function countsOf([, items]: Envelope): Waiting['counts'] {
   return items.map(([header]) => {

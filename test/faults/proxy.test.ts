@@ -124,8 +124,9 @@ test('no_proxy keeps the tracker from being reached through the proxy', async (t
   assert.equal(proxy.seen.tunnels, 0);
 });
 
-test('a proxy without a scheme is refused at the start by name, without a stack', async () => {
-  for (const http_proxy of ['proxy:3128', '10.0.0.1:3128', 'proxy']) {
+test('a proxy that is no address is refused at the start by name, without a stack', async () => {
+  const noAddresses = ['proxy:3128', '10.0.0.1:3128', 'proxy', 'http://user:pass%word@proxy:3128'];
+  for (const http_proxy of noAddresses) {
     const child = spawnServer({ SENTRY_DSN: 'http://key@127.0.0.1:9/1', http_proxy });
     let stderr = '';
     child.stderr.on('data', (chunk) => {
@@ -133,5 +134,6 @@ test('a proxy without a scheme is refused at the start by name, without a stack'
     });
     assert.deepEqual(await once(child, 'close'), [1, null]);
     assert.match(stderr, /^http_proxy .*http:\/\/HOST:PORT\.\n$/);
+    assert.doesNotMatch(stderr, /pass%/);
   }
 });

@@ -9,6 +9,11 @@ import { type Answer, faults, startTracker } from '../helpers/tracker.ts';
 
 const LOST_ERRORS = 'sentry_events_lost_total{category="error"';
 const FAILING_SERVER = 'test/fixtures/failing-server.js';
+const noTraces = { SENTRY_TRACES_SAMPLE_RATE: '0' };
+const HOUR = 3_600_000;
+const fakeClock = {
+  NODE_OPTIONS: `--import ${new URL('../fixtures/fake-clock.js', import.meta.url).href}`,
+};
 const CONNECTIONS = 20;
 const SLOWDOWN = 10;
 /** Half of them are errors. */
@@ -65,14 +70,13 @@ const FAULTS: Record<string, { fault: Answer | 'refuse'; reason?: string }> = {
   'answers a byte a second': { fault: faults.drip },
   'answers 429': { fault: faults.status(429, { 'retry-after': '1' }) },
   'answers 500': { fault: faults.status(500) },
+  'answers 404, a proxy that does not find it': { fault: faults.status(404) },
+  'answers 302, to a login': { fault: faults.status(302, { location: '/login' }) },
+  'answers 101, and speaks something else': { fault: faults.upgrade },
   'answers garbage': { fault: faults.garbage },
   'answers 400': { fault: faults.status(400), reason: 'http_error' },
   'answers 403, to a wrong key': { fault: faults.status(403), reason: 'http_error' },
   'answers 413': { fault: faults.status(413), reason: 'send_error' },
-  'answers 301': {
-    fault: faults.status(301, { location: 'https://127.0.0.1/' }),
-    reason: 'http_error',
-  },
 };
 
 for (const [name, { fault, reason }] of Object.entries(FAULTS)) {
@@ -156,21 +160,83 @@ test('a tracker whose name does not resolve: pages stay fast, everything waits',
   );
 });
 
-test('an event that the tracker fails at is given up, and does not hold up the others', async (t) => {
+test('an event that the tracker fails at for an hour is given up, and does not hold up the others', async (t) => {
   const tracker = await startTracker(t);
   tracker.failAt('"transaction":"GET /fail/view"');
-  const environment = { SENTRY_DSN: tracker.dsn, SENTRY_TRACES_SAMPLE_RATE: '0' };
-  const app = await spawnApp(t, environment, FAILING_SERVER);
-  await app.get('/fail/view');
+  const app = await spawnApp(
+    t,
+    { ...fakeClock, FAKE_TIME: String(0.6 * HOUR), SENTRY_DSN: tracker.dsn, ...noTraces },
+    FAILING_SERVER,
+  );
   const lost = () => app.metric(`${LOST_ERRORS},reason="http_error"}`);
   let others = 0;
-  await eventually(async () => {
+  const another = async () => {
     await app.get('/fail/handler');
     others += 1;
     await eventually(() => assert.equal(tracker.delivered.events.size, others), RECOVERY);
+  };
+  await app.get('/fail/view');
+  while (tracker.seen.requests - others < 8) await another();
+  assert.equal(await lost(), 0);
+  app.child.kill('SIGCONT');
+  for (const before = tracker.seen.requests - others; tracker.seen.requests - others === before; )
+    await another();
+  assert.equal(await lost(), 0);
+  app.child.kill('SIGCONT');
+  await eventually(async () => {
+    await another();
     assert.equal(await lost(), 1);
   }, RECOVERY);
 });
+
+test('a tracker that fails at most of what it gets loses nothing', async (t) => {
+  const tracker = await startTracker(t);
+  tracker.failAtSome(0.6);
+  const app = await spawnApp(t, { SENTRY_DSN: tracker.dsn, ...noTraces });
+  for (let i = 0; i < 40; i++) await app.get('/trigger-error/');
+  await eventually(() => assert.equal(tracker.delivered.events.size, 40), 2 * RECOVERY);
+  assert.equal(sumOf(await readSeries(app.metricsUrl), LOST_ERRORS), 0);
+});
+
+test('a clock that is set back by an hour does not hold up anything', async (t) => {
+  const tracker = await startTracker(t);
+  await tracker.fail(faults.status(503));
+  const app = await spawnApp(t, {
+    ...fakeClock,
+    FAKE_DATE: String(-HOUR),
+    SENTRY_DSN: tracker.dsn,
+    ...noTraces,
+  });
+  await app.get('/trigger-error/');
+  await eventually(() => assert.equal(tracker.seen.requests, 1));
+  app.child.kill('SIGCONT');
+  await app.get('/trigger-error/');
+  await tracker.repair();
+  await eventually(() => assert.equal(tracker.delivered.events.size, 2), RECOVERY);
+});
+
+for (const [unit, pause] of Object.entries({
+  'a time': Math.round(Date.now() / 1000) + 60,
+  'a date': 'Fri, 31 Dec 9999 23:59:59 GMT',
+})) {
+  test(`a Retry-After of ${unit} far from now holds up errors for no more than an hour`, async (t) => {
+    const tracker = await startTracker(t);
+    await tracker.fail(faults.status(429, { 'retry-after': String(pause) }));
+    const app = await spawnApp(t, {
+      ...fakeClock,
+      FAKE_TIME: String(HOUR),
+      SENTRY_DSN: tracker.dsn,
+      ...noTraces,
+    });
+    await app.get('/trigger-error/');
+    await eventually(() => assert.equal(tracker.seen.requests, 1));
+    await tracker.repair();
+    await sleep(3_000);
+    assert.equal(tracker.seen.requests, 1, 'it is heeded');
+    app.child.kill('SIGCONT');
+    await eventually(() => assert.equal(tracker.delivered.events.size, 1));
+  });
+}
 
 test("a tracker's limits hold for what they name: the rest is sent, and what is limited waits", async (t) => {
   const tracker = await startTracker(t);
@@ -187,12 +253,15 @@ test("a tracker's limits hold for what they name: the rest is sent, and what is 
   assert.ok(transactions < 2, 'at most the one before the limit');
   await eventually(async () => assert.equal(await waiting(), 9 - transactions));
 
-  // For a day: it wants none at all.
-  tracker.answerWith({ 'x-sentry-rate-limits': '86400:transaction:organization' });
+  // For an hour: it wants none at all.
+  tracker.answerWith({ 'x-sentry-rate-limits': '3600:transaction:organization' });
   await app.get('/trigger-error/');
   const lost = 'sentry_events_lost_total{category="transaction",reason="ratelimit_backoff"}';
   await eventually(async () => assert.equal(await app.metric(lost), 10 - transactions));
   assert.equal(await waiting(), 0);
+  // Nor what comes a moment later.
+  await app.get('/my-view?seconds=0');
+  await eventually(async () => assert.equal(await app.metric(lost), 11 - transactions));
 });
 
 test('a tracker that asks for a pause is left alone, and what it was asked to take waits', async (t) => {

@@ -21,6 +21,11 @@ export const faults = {
   garbage: ((_request, response) => {
     response.socket?.end('\0\x01 this is not HTTP\r\n\r\n');
   }) as Answer,
+  /** 101, which ends HTTP on this connection. */
+  upgrade: ((_request, response) => {
+    response.socket?.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n');
+    response.socket?.write('Connection: Upgrade\r\n\r\n');
+  }) as Answer,
   status:
     (code: number, headers: Record<string, string> = {}): Answer =>
     (_request, response) => {
@@ -39,6 +44,7 @@ export async function startTracker(t: TestContext, delay = 0) {
   const seen = { requests: 0, connections: 0 };
   let headers: Record<string, string> = {};
   let poison: string | undefined;
+  let failing = 0;
   let answer: Answer | undefined;
 
   const server = createServer(async (request, response) => {
@@ -46,6 +52,7 @@ export async function startTracker(t: TestContext, delay = 0) {
     if (!body) return;
     seen.requests += 1;
     if (answer) return answer(request, response);
+    if (Math.random() < failing) return faults.status(503)(request, response);
     if (delay > 0) await sleep(delay);
     if (response.destroyed) return;
     const text = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
@@ -96,10 +103,16 @@ export async function startTracker(t: TestContext, delay = 0) {
       poison = text;
     },
 
+    /** From now on it fails at this share of the requests, and takes the others. */
+    failAtSome(share: number) {
+      failing = share;
+    },
+
     /** From now on every request is answered so; "refuse" takes no connections at all. */
     async fail(how: Answer | 'refuse') {
-      if (how === 'refuse') await hangUp();
-      else answer = how;
+      if (how === 'refuse') return hangUp();
+      answer = how;
+      if (!server.listening) await listen(port);
     },
 
     async repair() {
