@@ -8,7 +8,7 @@ import { countLoss } from './losses.ts';
 /** Milliseconds between two looks, each a sign of life; and looks without a sign that mean death. */
 const LOOK_EVERY = 5_000;
 const DEAD_AFTER = 6;
-/** Milliseconds in which one kind of failure is logged once. */
+/** Milliseconds in which a failing disk is logged once. */
 const COMPLAIN_EVERY = 3_600_000;
 /** What fails if another process was faster. */
 const RACE = ['ENOENT', 'ENOTEMPTY'];
@@ -43,7 +43,7 @@ export class Spool {
   readonly #timer: NodeJS.Timeout;
   /** The last sign of life of the others, and how many looks found no new one. */
   readonly #signs = new Map<string, { time: number; looks: number }>();
-  readonly #complaints = new Map<string, number>();
+  #quietUntil = 0;
   #isLooking = false;
 
   constructor(options: SpoolOptions) {
@@ -149,11 +149,9 @@ export class Spool {
     try {
       return work();
     } catch (err) {
-      const { code, message } = err as NodeJS.ErrnoException;
-      const kind = code ?? message;
-      const isKnown = performance.now() < (this.#complaints.get(kind) ?? 0);
-      if (isKnown || harmless.includes(kind)) return undefined;
-      this.#complaints.set(kind, performance.now() + COMPLAIN_EVERY);
+      const { code = '' } = err as NodeJS.ErrnoException;
+      if (harmless.includes(code) || performance.now() < this.#quietUntil) return undefined;
+      this.#quietUntil = performance.now() + COMPLAIN_EVERY;
       const { root, log } = this.#options;
       log.error({ err }, `${root} cannot be used: what waits may be in memory only`);
       return undefined;

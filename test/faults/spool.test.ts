@@ -1,11 +1,21 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../helpers/eventually.ts';
+import { fakeClock } from '../helpers/fake-clock.ts';
 import { eventIds, load } from '../helpers/load.ts';
 import { readSeries, sumOf } from '../helpers/series.ts';
 import { spawnApp } from '../helpers/spawn-app.ts';
@@ -184,6 +194,126 @@ test('a folder that cannot be written to is named in the log, and nothing else c
   const app = await start({ SENTRY_SPOOL_DIRECTORY: join(file, 'spool') });
   const cannot = 'spool cannot be used: what waits may be in memory only';
   await eventually(() => assert.ok(app.log.some(({ msg }) => msg.endsWith(`a-file/${cannot}`))));
+  const captured = await errors(app, 3);
+  await tracker.repair();
+  await arrived(captured);
+});
+
+test('another DSN on the same folder sends nothing of the first', async (t) => {
+  const [here, there] = [await startOutage(t), await startTracker(t)];
+  const first = await here.start();
+  const captured = await errors(first, 3);
+  assert.equal(await first.stop(), 0);
+  const other = await here.start({ SENTRY_DSN: there.dsn });
+  const own = await errors(other, 1);
+  await eventually(() => assert.equal(there.delivered.events.size, 1));
+  assert.equal(await other.stop(), 0);
+  assert.deepEqual([...there.delivered.events], own);
+  await here.tracker.repair();
+  await here.start();
+  await here.arrived(captured);
+});
+
+test('what several left is left where it is until there is room', async (t) => {
+  const { tracker, files, start, arrived } = await startOutage(t);
+  const environment = { SENTRY_MAX_WAITING_MEGABYTES: '1' };
+  const apps = await Promise.all([start(environment), start(environment), start(environment)]);
+  const captured = (await Promise.all(apps.map((app) => errors(app, 120)))).flat();
+  await Promise.all(apps.map((app) => app.stop()));
+  assert.equal(files().length, 360);
+  const app = await start(environment);
+  await eventually(async () => assert.ok(((await app.metric('sentry_events_waiting')) ?? 0) > 10));
+  captured.push(...(await errors(app, 5)));
+  await tracker.repair();
+  await arrived(captured);
+  assert.equal(await lostErrors(app), 0);
+});
+
+test('two processes whose clocks differ by a minute leave each other what they have', async (t) => {
+  const { tracker, files, start, arrived } = await startOutage(t);
+  const first = await start();
+  const second = await start({ ...fakeClock, FAKE_DATE: '60000' });
+  const captured = await errors(first, 20);
+  second.child.kill('SIGCONT');
+  await eventually(() => assert.equal(files().length, 20));
+  // Two looks of the second, at least.
+  await sleep(12_000);
+  assert.equal(await second.metric('sentry_events_waiting'), 0);
+  await tracker.repair();
+  await arrived(captured);
+});
+
+test('what waits longer than a week is given up, without a restart, too', async (t) => {
+  const { tracker, files, start } = await startOutage(t);
+  const app = await start({ ...fakeClock, FAKE_TIME: String(8 * 24 * 3_600_000) });
+  await errors(app, 2);
+  await eventually(() => assert.equal(files().length, 2));
+  app.child.kill('SIGCONT');
+  await eventually(async () => {
+    const lost = 'sentry_events_lost_total{category="error",reason="too_old"}';
+    assert.equal(await app.metric(lost), 2);
+  }, TAKEN_OVER);
+  assert.deepEqual(files(), []);
+  assert.equal(tracker.seen.requests, 0);
+});
+
+test('a folder that is emptied while events wait: the stop saves them again', async (t) => {
+  const { folder, tracker, files, start, arrived } = await startOutage(t);
+  const app = await start();
+  const captured = await errors(app, 3);
+  await eventually(() => assert.equal(files().length, 3));
+  for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true });
+  assert.equal(await app.stop(), 0);
+  assert.equal(files().length, 3);
+  await tracker.repair();
+  await start();
+  await arrived(captured);
+});
+
+test('a folder that cannot be listed is named in the log once, and the application goes on', async (t) => {
+  const { folder, tracker, start, arrived } = await startOutage(t);
+  // A symbolic link to itself.
+  const app = await start();
+  const [own = ''] = readdirSync(folder);
+  rmSync(join(folder, own), { recursive: true });
+  symlinkSync(own, join(folder, own));
+  const complaints = () => app.log.filter(({ msg }) => msg.includes('spool-')).length;
+  await eventually(() => assert.ok(complaints() > 0), TAKEN_OVER);
+  const captured = await errors(app, 3);
+  await sleep(6_000);
+  assert.equal(complaints(), 1);
+  await tracker.repair();
+  await eventually(() => assert.equal(tracker.delivered.events.size, 3), TAKEN_OVER);
+  rmSync(join(folder, own));
+  await arrived(captured);
+});
+
+test('a disk that is full is named in the log once, and leaves no half a file', async (t) => {
+  const { folder, tracker, start, arrived } = await startOutage(t);
+  // A limit on the size of a file fails in the middle of it, as a full disk does.
+  const app = await start();
+  const limited = spawnSync('prlimit', [`--pid=${app.child.pid}`, '--fsize=1000']);
+  if (limited.status !== 0) return t.skip('prlimit is not there');
+  const captured = await errors(app, 3);
+  const complaints = () => app.log.filter(({ msg }) => msg.includes('spool-')).length;
+  await eventually(() => assert.equal(complaints(), 1));
+  await sleep(2_000);
+  assert.equal(complaints(), 1);
+  const left = readdirSync(folder, { recursive: true }).map(String);
+  assert.deepEqual(
+    left.filter((name) => name.endsWith('.tmp')),
+    [],
+  );
+  await tracker.repair();
+  await arrived(captured);
+});
+
+test('a folder that nobody can make is named in the log, and takes no time', async (t) => {
+  const { tracker, start, arrived } = await startOutage(t);
+  const app = await start({ SENTRY_SPOOL_DIRECTORY: '/proc/spool' });
+  await eventually(() =>
+    assert.ok(app.log.some(({ msg }) => msg.startsWith('/proc/spool cannot'))),
+  );
   const captured = await errors(app, 3);
   await tracker.repair();
   await arrived(captured);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../helpers/eventually.ts';
+import { fakeClock } from '../helpers/fake-clock.ts';
 import { eventIds, load, percentile, statuses } from '../helpers/load.ts';
 import { readSeries, sumOf } from '../helpers/series.ts';
 import { type LogLine, spawnApp } from '../helpers/spawn-app.ts';
@@ -11,9 +12,6 @@ const LOST_ERRORS = 'sentry_events_lost_total{category="error"';
 const FAILING_SERVER = 'test/fixtures/failing-server.js';
 const noTraces = { SENTRY_TRACES_SAMPLE_RATE: '0' };
 const HOUR = 3_600_000;
-const fakeClock = {
-  NODE_OPTIONS: `--import ${new URL('../fixtures/fake-clock.js', import.meta.url).href}`,
-};
 const CONNECTIONS = 20;
 const SLOWDOWN = 10;
 /** Half of them are errors. */
