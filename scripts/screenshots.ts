@@ -35,6 +35,11 @@ async function save(page: Page, name: string): Promise<void> {
 
 /** The guide with a step at the top, in a browser of this language. */
 async function takeGuide(page: Page, name: string): Promise<void> {
+  // The tracker may not have the event yet.
+  await eventually(async () => {
+    await page.goto(APP_URL);
+    assert.equal(await page.locator('.failed').count(), 0);
+  });
   await page.goto(`${APP_URL}/#trigger-error`);
   await save(page, name);
 }
