@@ -8,6 +8,7 @@ export const englishText = JSON.parse(readFileSync(`${views}/text/en.json`, 'utf
 
 /** What the templates ask for. The application's own brings its metrics with it, and bare has none. */
 export const context = {
+  stylesheet: '/style.css',
   /** A link to Prometheus, which is not there. */
   query: () => '',
   /** A link to Jaeger, neither. */
