@@ -227,12 +227,17 @@ test('a view that fails is an event, and its id is on the page', async (t) => {
   );
 });
 
-test('an event that beforeSend drops has no id on the page', async (t) => {
-  const app = await startCases(t, { BEFORE_SEND: 'drop' });
-  assert.deepEqual(await (await app.get('/drop')).json(), { error: 'ours', eventId: null });
-  await app.settled();
-  assert.deepEqual(app.sink.items('event'), []);
-});
+for (const [what, settings] of Object.entries({
+  'an event that beforeSend drops': { BEFORE_SEND: 'drop' },
+  'an error that ignoreErrors names': { IGNORE_ERRORS: 'drop' },
+})) {
+  test(`${what} has no id on the page, and does not arrive`, async (t) => {
+    const app = await startCases(t, settings);
+    assert.deepEqual(await (await app.get('/drop')).json(), { error: 'ours', eventId: null });
+    await app.settled();
+    assert.deepEqual(app.sink.items('event'), []);
+  });
+}
 
 test('an event that beforeSend drops beside another has no id on the page', async (t) => {
   const app = await startCases(t, { BEFORE_SEND: 'drop' });
@@ -242,13 +247,6 @@ test('an event that beforeSend drops beside another has no id on the page', asyn
   const [event, ...others] = app.sink.items('event');
   assert.equal(event.message, 'beside');
   assert.deepEqual(others, []);
-});
-
-test('what ignoreErrors names is no event, and has no id on the page', async (t) => {
-  const app = await startCases(t, { IGNORE_ERRORS: 'drop' });
-  assert.deepEqual(await (await app.get('/drop')).json(), { error: 'ours', eventId: null });
-  await app.settled();
-  assert.deepEqual(app.sink.items('event'), []);
 });
 
 test('a stream that fails in app.inject is an event, and a 500', async (t) => {

@@ -47,6 +47,9 @@ export async function eventIdOf(reply: FastifyReply): Promise<EventId> {
   return failure.eventId ?? null;
 }
 
+/** Whether something failed in this request, so that it may have an event. */
+export const hasFailed = (request: FastifyRequest) => request[FAILURE] !== null;
+
 /** Keeps what failed until it is answered: the last error, or the one whose event is on the page. */
 function keep(error: unknown, { request }: FastifyReply): void {
   const failure = request[FAILURE];

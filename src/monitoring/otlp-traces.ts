@@ -11,6 +11,7 @@ import { Counter } from 'prom-client';
 import { expectLoss } from './losses.ts';
 import { copyOf } from './readable-error.ts';
 import { eventUuid } from './request-metrics.ts';
+import { isSampled } from './traces.ts';
 
 type Span = Parameters<typeof Sentry.spanToJSON>[0];
 type Attributes = Record<string, unknown>;
@@ -111,8 +112,6 @@ function nameEvent({ type, event_id, exception }: Sentry.Event): void {
     ...(thrown?.mechanism?.handled === false && { 'error.type': thrown.type }),
   });
 }
-
-const isSampled = (span: Span) => (span.spanContext().traceFlags & 1) === 1;
 
 interface Waiting {
   span: Span;

@@ -104,9 +104,9 @@ function proxyFor({ protocol, host, hostname }: URL, option?: string): URL | und
   for (const [name, address] of Object.entries(proxies)) {
     if (!address) continue;
     try {
-      const { protocol, username, password } = new URL(address);
-      decodeURIComponent(username + password);
-      if (/^https?:$/.test(protocol)) return new URL(address);
+      const proxy = new URL(address);
+      decodeURIComponent(proxy.username + proxy.password);
+      if (/^https?:$/.test(proxy.protocol)) return proxy;
     } catch {}
     // The value is not repeated: there may be a password in it.
     throw new ProxyError(

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { Histogram } from 'prom-client';
-import { eventIdOf } from './errors.ts';
+import { eventIdOf, hasFailed } from './errors.ts';
 import { registry } from './registry.ts';
 import { onEnd, requestLabels, routeLabels } from './request.ts';
 import { isTraced } from './scope.ts';
@@ -47,7 +47,7 @@ async function requestMetrics(app: FastifyInstance) {
       if (status_code === 101) return;
       const labels = { ...requestLabels(request), status_code };
       const value = (performance.now() - start) / 1000;
-      const eventId = await eventIdOf(reply);
+      const eventId = hasFailed(request) ? await eventIdOf(reply) : null;
       const exemplarLabels = exemplarOf(request, eventId);
       requestDuration.observe({ labels, value, ...(exemplarLabels && { exemplarLabels }) });
     });

@@ -7,7 +7,7 @@ import fp from 'fastify-plugin';
 import { endpointOf, onEnd } from './request.ts';
 import { addressOf } from './request-url.ts';
 import { traceContextOf } from './trace-context.ts';
-import { requestTracing, type TracedRequest, type TraceOptions } from './traces.ts';
+import { isSampled, requestTracing, type TracedRequest, type TraceOptions } from './traces.ts';
 import { waitFor } from './wait-for.ts';
 
 const SCOPES = Symbol('scopes');
@@ -70,7 +70,7 @@ class RequestScopes implements Scopes {
 
   /** Whether the request's span is recorded. */
   get isTraced(): boolean {
-    return this.#span?.spanContext().traceFlags === 1;
+    return this.#span !== undefined && isSampled(this.#span);
   }
 
   /** Begins the request's span, if it is to have one. */
@@ -149,12 +149,6 @@ export function inScopesOf<T>({ [SCOPES]: scopes }: FastifyRequest, run: () => T
   return scopes === null || storage?.getStore() === scopes ? run() : runIn(scopes, run);
 }
 
-/** What speaks of this request alone. A connection does when it was upgraded, to a WebSocket's, say. */
-function emittersOf(raw: FastifyRequest['raw']): EventEmitter[] {
-  const { upgrade, stream } = raw as { upgrade?: boolean; stream?: EventEmitter };
-  return [raw, ...(stream ? [stream] : []), ...(upgrade ? [raw.socket] : [])];
-}
-
 /** Has the listeners of a request or a response run in its scopes: Node calls them from the socket's. */
 function bindListeners(emitter: EventEmitter, scopes: RequestScopes): void {
   const { emit } = emitter;
@@ -186,7 +180,11 @@ async function scopes(app: FastifyInstance, options: TraceOptions) {
   app.addHook('onRequest', (request, reply, done) => {
     const { raw, method, protocol, host, url, routeOptions } = request;
     const traced = {
-      ...{ method, protocol, host, url, route: endpointOf(request) },
+      method,
+      protocol,
+      host,
+      url,
+      route: endpointOf(request),
       headers: request.headers as Record<string, string>,
       ipAddress: collectsAddresses ? request.ip : undefined,
       isTraceable: routeOptions.config.traced !== false,
@@ -195,8 +193,12 @@ async function scopes(app: FastifyInstance, options: TraceOptions) {
     const scopes = new RequestScopes(traced, tracing);
     request[SCOPES] = scopes;
     onEnd(reply, (statusCode) => scopes.end(statusCode, request[WORK]));
-    for (const emitter of emittersOf(raw)) bindListeners(emitter, scopes);
+    bindListeners(raw, scopes);
     bindListeners(reply.raw, scopes);
+    const { upgrade, stream } = raw as { upgrade?: boolean; stream?: EventEmitter };
+    if (stream) bindListeners(stream, scopes);
+    // From then on the connection is this request's alone: a WebSocket's, say.
+    if (upgrade) bindListeners(raw.socket, scopes);
     runIn(scopes, done);
   });
   // After every onRequest hook: what those refuse costs no trace.

@@ -58,6 +58,10 @@ export function requestTracing(options: TraceOptions) {
   };
 }
 
+/** Whether a span is recorded: it stays so when it has ended. */
+export const isSampled = (span: Pick<Sentry.Span, 'spanContext'>) =>
+  (span.spanContext().traceFlags & 1) === 1;
+
 const unrecordedSpan = (request: TracedRequest) =>
   Sentry.suppressTracing(() => Sentry.startInactiveSpan(spanOptions(request)));
 
