@@ -45,6 +45,7 @@ export class Spool {
   readonly #signs = new Map<string, { time: number; looks: number }>();
   #quietUntil = 0;
   #isLooking = false;
+  #bytesLeft = 0;
 
   constructor(options: SpoolOptions) {
     this.#options = options;
@@ -52,6 +53,11 @@ export class Spool {
     this.#own = join(this.#folder, randomUUID());
     void this.#look();
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY).unref();
+  }
+
+  /** What others left and nobody has had room for, so far as it is known. */
+  get bytesLeft(): number {
+    return this.#bytesLeft;
   }
 
   /** Writes an envelope so that it is there as a whole or not at all; undefined if that failed. */
@@ -92,28 +98,35 @@ export class Spool {
     this.#isLooking = true;
     // Not before whoever made this has it.
     await nextTurn();
-    for (const name of this.#try(() => fs.readdirSync(this.#folder), ['ENOENT']) ?? []) {
-      const path = join(this.#folder, name);
-      if (FOLDER.test(name) && path !== this.#own) await this.#takeOver(path);
-    }
+    const left = (this.#try(() => fs.readdirSync(this.#folder), ['ENOENT']) ?? [])
+      .map((name) => join(this.#folder, name))
+      .filter((path) => FOLDER.test(basename(path)) && path !== this.#own)
+      .flatMap((folder) => this.#leftIn(folder));
+    this.#bytesLeft = left.flatMap(({ names }) => names.map(sizeOf)).reduce((a, b) => a + b, 0);
+    for (const { folder, names } of left) await this.#takeOver(folder, names);
     this.#isLooking = false;
   }
 
-  async #takeOver(folder: string): Promise<void> {
+  /** What is in a folder of nobody who lives, in the order of time. */
+  #leftIn(folder: string): { folder: string; names: string[] }[] {
     const left = folder.endsWith('.left') ? folder : `${folder}.left`;
     const names = this.#try(() => {
       if (left !== folder && !this.#isDead(folder)) return undefined;
       fs.renameSync(folder, left);
       return fs.readdirSync(left).sort();
     }, RACE);
-    if (!names) return;
+    return names ? [{ folder: left, names }] : [];
+  }
+
+  async #takeOver(folder: string, names: string[]): Promise<void> {
     for (const name of names) {
-      const isFull = this.#try(() => this.#takeFile(join(left, name)) === 'no room', RACE);
+      const isFull = this.#try(() => this.#takeFile(join(folder, name)) === 'no room', RACE);
       if (isFull) return;
+      this.#bytesLeft -= sizeOf(name);
       // There may be thousands: requests come first.
       await nextTurn();
     }
-    this.#try(() => fs.rmdirSync(left), RACE);
+    this.#try(() => fs.rmdirSync(folder), RACE);
   }
 
   /** The clocks of two processes may differ, so that any other time is a sign of life. */
@@ -171,8 +184,11 @@ function makeFolder(path: string): void {
   }
 }
 
-/** A name in the order of time, which also tells whether the file is as it was written. */
+/** A name in the order of time, which also tells the size, and whether the file is as it was written. */
 function nameOf(body: Buffer, time: number): string {
   const hash = createHash('sha256').update(body).digest('hex').slice(0, 16);
-  return `${time}-${hash}.envelope`;
+  return `${time}-${body.length}-${hash}.envelope`;
 }
+
+/** The bytes of an envelope by the name of its file: to ask for each of thousands takes long. */
+const sizeOf = (name: string) => Number(name.split('-')[1]) || 0;

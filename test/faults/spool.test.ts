@@ -7,6 +7,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -217,16 +218,37 @@ test('another DSN on the same folder sends nothing of the first', async (t) => {
 test('what several left is left where it is until there is room', async (t) => {
   const { tracker, files, start, arrived } = await startOutage(t);
   const environment = { SENTRY_MAX_WAITING_MEGABYTES: '1' };
-  const apps = await Promise.all([start(environment), start(environment), start(environment)]);
-  const captured = (await Promise.all(apps.map((app) => errors(app, 120)))).flat();
+  const apps = await Promise.all([start(environment), start(environment)]);
+  const captured = (await Promise.all(apps.map((app) => errors(app, 100)))).flat();
   await Promise.all(apps.map((app) => app.stop()));
-  assert.equal(files().length, 360);
+  assert.equal(files().length, 200);
   const app = await start(environment);
   await eventually(async () => assert.ok(((await app.metric('sentry_events_waiting')) ?? 0) > 10));
   captured.push(...(await errors(app, 5)));
   await tracker.repair();
   await arrived(captured);
   assert.equal(await lostErrors(app), 0);
+});
+
+test('an application that is restarted again and again leaves no more than twice what may wait', async (t) => {
+  const { files, start } = await startOutage(t);
+  const megabytes = 0.2;
+  for (let starts = 0; starts < 6; starts++) {
+    const app = await start({ SENTRY_MAX_WAITING_MEGABYTES: String(megabytes) });
+    if (starts > 0) {
+      await eventually(async () =>
+        assert.ok(((await app.metric('sentry_events_waiting')) ?? 0) > 1),
+      );
+    }
+    await errors(app, 100);
+    assert.ok((await lostErrors(app)) > 0, 'some are too many');
+    assert.equal(await app.stop(), 0);
+  }
+  const bytes = files().reduce((sum, file) => sum + statSync(file).size, 0);
+  t.diagnostic(
+    `after six starts ${(bytes / 2 ** 20).toFixed(2)} MB are left, of 0.2 that may wait`,
+  );
+  assert.ok(bytes > 0 && bytes <= 2 * megabytes * 2 ** 20, `${bytes} bytes`);
 });
 
 test('two processes whose clocks differ by a minute leave each other what they have', async (t) => {
