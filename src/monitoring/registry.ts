@@ -6,14 +6,13 @@ import {
   register,
 } from 'prom-client';
 
-/*
- * Both are views of prom-client's default registry, so that the metrics of other packages are in
- * them, too. The registry itself stays as it is, for an application that merges, pushes or serves it.
+/**
+ * prom-client's default registry in the older format, with the metrics of other packages. The registry
+ * itself stays as it is, for an application that merges it, pushes it or serves it.
  */
-/** Exemplars are part of OpenMetrics, and not of the older format. */
-export const openMetricsRegistry = viewOf(Registry.OPENMETRICS_CONTENT_TYPE, '');
-/** The same metrics in the older format: every series under the same name, and no exemplars. */
 export const textRegistry = viewOf(Registry.PROMETHEUS_CONTENT_TYPE, '_total');
+/** The same series in OpenMetrics, with their exemplars. */
+export const openMetricsRegistry = viewOf(Registry.OPENMETRICS_CONTENT_TYPE, '');
 
 function viewOf(contentType: RegistryContentType, suffix: string): Registry<RegistryContentType> {
   return Object.create(register, {
