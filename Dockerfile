@@ -11,10 +11,8 @@ RUN npm run build
 FROM manifest AS dependencies
 RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev
 
-FROM node:24-bookworm-slim
-ENV NODE_ENV=production HOST=0.0.0.0
+FROM node:24-bookworm-slim AS sources
 WORKDIR /app
-COPY --from=dependencies /app/node_modules node_modules
 COPY package.json ./
 COPY views views
 COPY scripts/traffic.ts scripts/
@@ -24,6 +22,14 @@ COPY src src
 COPY prometheus.yml alertmanager.yml ./
 COPY prometheus/rules prometheus/rules
 COPY grafana/dashboard.ts grafana/
+# Where the umask was strict when this was cloned, the application's user could not read them.
+RUN chmod -R go+rX .
+
+FROM node:24-bookworm-slim
+ENV NODE_ENV=production HOST=0.0.0.0
+WORKDIR /app
+COPY --from=dependencies /app/node_modules node_modules
+COPY --from=sources /app ./
 COPY --from=build /app/dist dist
 # Docker gives a new volume the owner of what it is mounted on.
 RUN install -d -o node -g node -m 700 /var/spool/sentry

@@ -462,6 +462,8 @@ function memory() {
 }
 
 function requestsInFlight() {
+  // What is refused before any hook, which is unmatched, ends without having begun.
+  const matched = `${SELECTED}, endpoint!="unmatched"`;
   return timeSeries('Requests in flight')
     .description(
       'Requests that have begun and not ended. A line that only rises is requests that hang: they are in no ratio and no percentile. RequestsHang fires when there are more than 10 that the response times do not explain.',
@@ -471,7 +473,7 @@ function requestsInFlight() {
     .span(8)
     .withTarget(
       query(
-        `sum by (endpoint) (django_http_requests_total{${SELECTED}}) - sum by (endpoint) (http_request_duration_seconds_count{${SELECTED}})`,
+        `sum by (endpoint) (django_http_requests_total{${matched}}) - sum by (endpoint) (http_request_duration_seconds_count{${matched}})`,
         '{{endpoint}}',
       ),
     );

@@ -5,6 +5,7 @@ import { register } from 'prom-client';
 import { buildDashboard } from '../grafana/dashboard.ts';
 import '../src/metrics.ts';
 import '../src/monitoring/index.ts';
+import { collectProcessMetrics } from '../src/monitoring/registry.ts';
 import { selectorsOf } from '../test/helpers/promql.ts';
 import { type Rule, rules } from '../test/helpers/rules.ts';
 
@@ -24,6 +25,8 @@ interface Panel {
 /** The samples of a histogram have names of their own. */
 const familyOf = (sample: string) => sample.replace(/_(bucket|count|sum)$/, '');
 const readBy = (query: string) => selectorsOf(query).map(({ metric }) => familyOf(metric));
+
+collectProcessMetrics();
 
 const recorded = new Map<string, Rule[]>();
 for (const rule of rules) {

@@ -85,6 +85,19 @@ test('the points on a panel are asked for with its first query, and either all o
   assert.deepEqual(kinds.sort(), ['!', '='], 'only points of failed requests have events to link');
 });
 
+test('requests in flight are those that RequestsHang counts: one that was refused only ends', () => {
+  const matchersOf = (expr = '') =>
+    selectorsOf(expr)
+      .filter(({ range }) => range === undefined)
+      .map(({ metric, matchers }) => ({
+        metric,
+        matchers: matchers.filter((matcher) => !/\$(job|instance)/.test(matcher)),
+      }));
+  const panel = panels.find(({ title }) => title === 'Requests in flight');
+  const rule = rules.find(({ alert }) => alert === 'RequestsHang');
+  assert.deepEqual(matchersOf(panel?.targets[0]?.expr), matchersOf(rule?.expr));
+});
+
 test("a heatmap's cells have a unit", () => {
   for (const { type, title, options } of panels) {
     if (type === 'heatmap') assert.ok(options.cellValues?.unit, title);

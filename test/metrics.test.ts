@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { get, METHODS } from 'node:http';
-import { connect } from 'node:net';
+import { createServer, get, METHODS } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
 import { eventually } from './helpers/eventually.ts';
@@ -353,4 +354,44 @@ test('a metric that cannot be read says nothing of its error, and is logged and 
   assert.equal(lines.length, 8);
   assert.match(JSON.stringify(lines[0]), /redis:\/\/user:secret@/);
   assert.equal(sink.items('event').length, 4);
+});
+
+test('an application uses prom-client beside the folder as its documentation shows', async (t) => {
+  const pushed: string[] = [];
+  // A fake one, which refuses nothing: what it was sent is looked at below.
+  const pushgateway = createServer(async (request, response) => {
+    pushed.push(await buffer(request).then(String));
+    response.end();
+  }).listen(0);
+  t.after(() => pushgateway.close());
+  await once(pushgateway, 'listening');
+  const { port } = pushgateway.address() as AddressInfo;
+
+  const fixture = 'test/fixtures/own-metrics-server.js';
+  for (const COLLECT of ['before', 'after', 'never', 'exemplars']) {
+    const environment = { COLLECT, PUSHGATEWAY_URL: `http://127.0.0.1:${port}` };
+    const app = await spawnApp(t, environment, fixture);
+    // A traced request: the latency histogram has an exemplar.
+    const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+    await app.get('/missing', { headers: { traceparent } });
+    const openMetrics = await readOpenMetrics(app.metricsUrl);
+    const text = await (await fetch(app.metricsUrl)).text();
+    for (const format of [openMetrics, text]) {
+      assert.equal(format.match(/^process_cpu_user_seconds_total\{service="shop"\} /gm)?.length, 1);
+      assert.match(format, /^orders_total\{service="shop"\} 10$/m);
+    }
+    if (COLLECT === 'exemplars') {
+      assert.match(openMetrics, /^refunds_total\{service="shop"\} 2 # \{order="o1"\} 2 /m);
+      continue;
+    }
+    // Of the default registry everybody else gets what prom-client alone would give.
+    assert.equal((await app.get('/push')).status, 200);
+    const merged = await (await app.get('/merged')).text();
+    assert.match(merged, /^stock 3$/m);
+    for (const other of [await (await app.get('/default')).text(), merged, pushed.pop() ?? '']) {
+      assert.match(other, /^# TYPE orders counter\norders(\{service="shop"\})? 10$/m);
+      assert.match(other, /^http_request_duration_seconds_count\{/m);
+      assert.doesNotMatch(other, / # \{|# EOF/, 'no OpenMetrics');
+    }
+  }
 });

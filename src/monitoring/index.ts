@@ -8,6 +8,7 @@ import errors, { ReportingLog } from './errors.ts';
 import { type InfoOptions, setInfo } from './info-metrics.ts';
 import { buildMetricsServer } from './metrics-server.ts';
 import otlpTraces, { sendLastSpans } from './otlp-traces.ts';
+import { collectProcessMetrics } from './registry.ts';
 import { decorateReply } from './request.ts';
 import requestMetrics from './request-metrics.ts';
 import scopes from './scope.ts';
@@ -56,6 +57,7 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   const { metrics = { port: 9464 } } = options;
   const metricsServer = buildMetricsServer(app.log);
   app.addHook('onReady', async () => {
+    collectProcessMetrics();
     if (!metrics) return;
     const address = await metricsServer.listen(metrics);
     app.log.info(`Metrics at ${address}/metrics`);

@@ -1,7 +1,7 @@
 import * as Sentry from '@sentry/node';
 import Fastify, { type FastifyBaseLogger } from 'fastify';
 import { copyOf, readable } from './readable-error.ts';
-import { registry, textRegistry } from './registry.ts';
+import { openMetricsRegistry, textRegistry } from './registry.ts';
 
 /**
  * Serves /metrics on a port of its own: one that Prometheus reaches and the world does not, and
@@ -13,7 +13,7 @@ export function buildMetricsServer(log: FastifyBaseLogger) {
   let isFailing = false;
 
   server.get('/metrics', async (request, reply) => {
-    const format = wantsOpenMetrics(request.headers.accept) ? registry : textRegistry;
+    const format = wantsOpenMetrics(request.headers.accept) ? openMetricsRegistry : textRegistry;
     try {
       const metrics = await format.metrics();
       isFailing = false;

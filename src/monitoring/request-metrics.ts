@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { Histogram } from 'prom-client';
 import { eventIdOf, hasFailed } from './errors.ts';
-import { registry } from './registry.ts';
+import { openMetricsRegistry } from './registry.ts';
 import { onEnd, requestLabels, routeLabels } from './request.ts';
 import { isTraced } from './scope.ts';
 
@@ -15,7 +15,7 @@ const requestDuration = new Histogram({
   // 0.3 is the latency objective: only what is a bucket's bound can be measured exactly.
   buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5, 10],
   enableExemplars: true,
-  registers: [registry],
+  registers: [openMetricsRegistry],
 });
 
 /** What alerts look at: rate() does not see a first burst of a status that begins with it. */

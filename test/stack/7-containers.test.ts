@@ -1,5 +1,9 @@
 /** What the compose file promises of the containers, read back from those that run. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { docker, type Stack, startStack } from './helpers/compose.ts';
 
@@ -59,6 +63,22 @@ test('no process runs as root', async () => {
       if (!line.includes('docker-init')) assert.doesNotMatch(line, /\broot\b/, line);
     }
   }
+});
+
+test('the application reads its files also where the umask was strict when they were cloned', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'strict-umask-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const named = readFileSync('.dockerignore', 'utf8').matchAll(/^!(.+)$/gm);
+  for (const [, file = ''] of [['', 'Dockerfile'], ['', '.dockerignore'], ...named]) {
+    cpSync(file, join(folder, file), { recursive: true });
+  }
+  spawnSync('chmod', ['-R', 'go-rwx', folder]);
+
+  const image = await docker(['build', '--quiet', '--target', 'sources', folder]);
+  t.after(() => docker(['image', 'rm', image]));
+  const find = ['--user', 'node', '--entrypoint', 'find', image, '/app', '!', '-readable'];
+  assert.equal(await docker(['run', '--rm', ...find]), '');
+  assert.match(await docker(['run', '--rm', ...find.slice(0, -2)]), /dashboard\.ts/);
 });
 
 test('configuration is mounted read-only', () => {
