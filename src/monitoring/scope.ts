@@ -192,6 +192,11 @@ async function scopes(app: FastifyInstance, options: TraceOptions) {
     };
     const scopes = new RequestScopes(traced, tracing);
     request[SCOPES] = scopes;
+    if (routeOptions.handlerTimeout) {
+      // Fastify's timer for it, which sends the 503, is older than the hooks, and knows no request.
+      const { send } = reply;
+      reply.send = (payload) => inScopesOf(request, () => send.call(reply, payload));
+    }
     onEnd(reply, (statusCode) => scopes.end(statusCode, request[WORK]));
     bindListeners(raw, scopes);
     bindListeners(reply.raw, scopes);
