@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import * as Sentry from '@sentry/node';
 import {
@@ -28,6 +29,8 @@ type EventId = string | null;
 
 interface Failure {
   error: unknown;
+  /** Runs a function where it failed: a hook of the application may have forked the request's scopes. */
+  run<T>(report: () => T): T;
   /** The event that reports it; undefined until it is decided whether there is one. */
   eventId?: Promise<EventId>;
 }
@@ -42,7 +45,7 @@ export async function eventIdOf(reply: FastifyReply): Promise<EventId> {
   const failure = reply.request[FAILURE];
   if (!failure) return null;
   if (!failure.eventId && reply.statusCode >= 500) {
-    failure.eventId = report(failure.error, reply);
+    failure.eventId = failure.run(() => report(failure.error, reply));
   }
   return failure.eventId ?? null;
 }
@@ -54,7 +57,7 @@ export const hasFailed = (request: FastifyRequest) => request[FAILURE] !== null;
 function keep(error: unknown, { request }: FastifyReply): void {
   const failure = request[FAILURE];
   if (failure?.eventId) return;
-  request[FAILURE] = { error };
+  request[FAILURE] = { error, run: AsyncLocalStorage.snapshot() };
   if (!failure || failure.error === error) return;
   // What failed first is why something failed after it: in the error handler, say.
   const { message } = copyOf(failure.error);
@@ -66,7 +69,7 @@ function reportAtOnce(error: unknown, reply: FastifyReply): void {
   const { request } = reply;
   const failure = request[FAILURE];
   if (failure?.eventId && failure.error === error) return;
-  request[FAILURE] = { error, eventId: report(error, reply) };
+  request[FAILURE] = { error, run: AsyncLocalStorage.snapshot(), eventId: report(error, reply) };
 }
 
 /** Milliseconds for which a page waits at most to know whether the SDK sends an event or drops it. */

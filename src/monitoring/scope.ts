@@ -28,6 +28,8 @@ interface Scopes {
   readonly isolationScope: Sentry.Scope;
 }
 
+const metadataOf = (scope: Sentry.Scope) => scope.getScopeData().sdkProcessingMetadata;
+
 /** Milliseconds for which a trace waits at most for its request's work to be done. */
 const WORK_TIMEOUT = 10_000;
 
@@ -128,9 +130,10 @@ export const isTraced = (request: FastifyRequest) => request[SCOPES]?.isTraced ?
 const outside = {};
 
 /** What all forks of a request's scopes have in common; outside of requests there is one for all. */
-export function currentRequest(): object {
-  const { requestKey } = Sentry.getIsolationScope().getScopeData().sdkProcessingMetadata;
-  return (requestKey as object | undefined) ?? outside;
+export const currentRequest = () => requestOf(Sentry.getIsolationScope());
+
+function requestOf(isolationScope: Sentry.Scope): object {
+  return (metadataOf(isolationScope).requestKey as object | undefined) ?? outside;
 }
 
 /** Where the SDK keeps the scopes of what is being done, if that is known. */
@@ -144,9 +147,13 @@ function runIn<T>(scopes: Scopes, run: () => T): T {
   );
 }
 
-/** Runs a function, and all that it begins, in the scopes of a request. */
+/** Runs a function, and all that it begins, in the scopes of a request, or in the forks that it is in. */
 export function inScopesOf<T>({ [SCOPES]: scopes }: FastifyRequest, run: () => T): T {
-  return scopes === null || storage?.getStore() === scopes ? run() : runIn(scopes, run);
+  const isIn =
+    scopes === null ||
+    storage?.getStore() === scopes ||
+    currentRequest() === requestOf(scopes.isolationScope);
+  return isIn ? run() : runIn(scopes, run);
 }
 
 /** Has the listeners of a request or a response run in its scopes: Node calls them from the socket's. */
