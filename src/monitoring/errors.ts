@@ -160,7 +160,7 @@ function mark(error: object, isCaptured: PropertyDescriptor): void {
 const MECHANISM = 'fastify';
 
 /** A frame of this folder, through which every request runs: trackers hide what is not the application's. */
-const OWN_FRAME = /\/monitoring\/[\w-]+\.[jt]s$/;
+const OWN_FRAME = /\/monitoring\/(errors|request|scope)\.[jt]s$/;
 
 function hideOwnFrames({ exception }: Sentry.Event, hint?: Sentry.EventHint): void {
   for (const { stacktrace, mechanism } of exception?.values ?? []) {
