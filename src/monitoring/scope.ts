@@ -46,6 +46,7 @@ const defaults = { scope: Sentry.getCurrentScope(), isolationScope: Sentry.getIs
 class RequestScopes implements Scopes {
   readonly #request: TracedRequest;
   readonly #tracing: ReturnType<typeof requestTracing>;
+  readonly #session: ReturnType<typeof metadataOf>['requestSession'];
   #isolationScope: Sentry.Scope | undefined;
   #scope: Sentry.Scope | undefined;
   #isWanted: boolean | undefined;
@@ -54,6 +55,9 @@ class RequestScopes implements Scopes {
   constructor(request: TracedRequest, tracing: ReturnType<typeof requestTracing>) {
     this.#request = request;
     this.#tracing = tracing;
+    // Of the SDK's `httpIntegration`, if the application adds it: by this it counts what failed.
+    const outer = Sentry.getIsolationScope();
+    if (outer !== defaults.isolationScope) this.#session = metadataOf(outer).requestSession;
   }
 
   get isolationScope(): Sentry.Scope {
@@ -106,6 +110,8 @@ class RequestScopes implements Scopes {
     const requestKey = () => this.#span;
     const client = ipAddress === undefined ? {} : { ipAddress };
     scope.setSDKProcessingMetadata({ normalizedRequest, ...client, requestKey });
+    // Not with the others, of which the SDK makes copies.
+    if (this.#session) metadataOf(scope).requestSession = this.#session;
     return scope;
   }
 
