@@ -11,6 +11,7 @@ import fp from 'fastify-plugin';
 import { copyOf, readable } from './readable-error.ts';
 import { HAS_ENDED, hasLeft, onEnd } from './request.ts';
 import { currentRequest, inScopesOf, WORK } from './scope.ts';
+import { traceContextOf } from './trace-context.ts';
 import { waitFor } from './wait-for.ts';
 
 const FAILURE = Symbol('failure');
@@ -173,9 +174,21 @@ function hideOwnFrames({ exception }: Sentry.Event, hint?: Sentry.EventHint): vo
 }
 
 const watched = new WeakSet<Sentry.NodeClient>();
+let hasPino = false;
 
 /** Fastify's own log, which is the only one to hear of some errors. */
 export class ReportingLog extends LogController {
+  /** Comes before every hook: the SDK's `pinoIntegration` would file it under the process's trace. */
+  override incomingRequest(request: FastifyRequest, reply: FastifyReply): void {
+    if (!hasPino) super.incomingRequest(request, reply);
+    else {
+      Sentry.withActiveSpan(null, (scope) => {
+        scope.setPropagationContext(traceContextOf(request));
+        super.incomingRequest(request, reply);
+      });
+    }
+  }
+
   /** What Fastify's own error handler answers: of a failed error handler it has the error. */
   override defaultErrorLog(error: Error, request: FastifyRequest, reply: FastifyReply): void {
     keep(error, reply);
@@ -212,6 +225,7 @@ async function errors(app: FastifyInstance) {
   if (client && !watched.has(client)) {
     watched.add(client);
     watch(client);
+    hasPino = client.getIntegrationByName('Pino') !== undefined;
   }
 
   app.decorateRequest(FAILURE, null);
