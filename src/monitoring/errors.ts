@@ -233,9 +233,10 @@ async function errors(app: FastifyInstance) {
     onEnd(reply, () => eventIdOf(reply));
     done();
   });
-  app.addHook('onError', (_request, reply, error, done) => {
+  app.addHook('onError', (request, reply, error, done) => {
     keep(error, reply);
-    done();
+    // What failed may have been said by another connection, or by the timer of `handlerTimeout`.
+    inScopesOf(request, done);
   });
   // That hook hears of the first error alone, and not of what an error handler throws to the next one.
   const { setErrorHandler } = app;
@@ -249,9 +250,9 @@ async function errors(app: FastifyInstance) {
     return setErrorHandler.call(this, keeping);
   } as typeof setErrorHandler;
   // For an answer that comes when the client has left, and the end is over.
-  app.addHook('onSend', (_request, reply, _payload, done) => {
+  app.addHook('onSend', (request, reply, _payload, done) => {
     if (reply[HAS_ENDED]) void eventIdOf(reply);
-    done();
+    inScopesOf(request, done);
   });
 
   // Fastify only logs what a handler throws after its answer. Its diagnostics channel would tell,
@@ -263,7 +264,7 @@ async function errors(app: FastifyInstance) {
         if (reply.sent) reportAtOnce(error, reply);
       };
       try {
-        const work = handler.call(this, request, reply);
+        const work = inScopesOf(request, () => handler.call(this, request, reply));
         // Something else with a `then`, a query of a database say, begins its work when that is called.
         if (work instanceof Promise) {
           request[WORK] = work;

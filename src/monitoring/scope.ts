@@ -205,11 +205,6 @@ async function scopes(app: FastifyInstance, options: TraceOptions) {
     };
     const scopes = new RequestScopes(traced, tracing);
     request[SCOPES] = scopes;
-    if (routeOptions.handlerTimeout) {
-      // Fastify's timer for it, which sends the 503, is older than the hooks, and knows no request.
-      const { send } = reply;
-      reply.send = (payload) => inScopesOf(request, () => send.call(reply, payload));
-    }
     onEnd(reply, (statusCode) => scopes.end(statusCode, request[WORK]));
     bindListeners(raw, scopes);
     bindListeners(reply.raw, scopes);
@@ -222,8 +217,11 @@ async function scopes(app: FastifyInstance, options: TraceOptions) {
   // After every onRequest hook: what those refuse costs no trace.
   app.addHook('preParsing', (request, _reply, _payload, done) => {
     request[SCOPES]?.begin();
-    done();
+    inScopesOf(request, done);
   });
+  // The hook before may have been called back by a connection that serves several requests.
+  app.addHook('preValidation', (request, _reply, done) => inScopesOf(request, done));
+  app.addHook('preHandler', (request, _reply, done) => inScopesOf(request, done));
   // Called by the socket, which belongs to no request or to the one before.
   app.addHook('onTimeout', (request, _reply, done) => inScopesOf(request, done));
 }
