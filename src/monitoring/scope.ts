@@ -212,6 +212,12 @@ async function scopes(app: FastifyInstance, options: TraceOptions) {
     if (stream) bindListeners(stream, scopes);
     // From then on the connection is this request's alone: a WebSocket's, say.
     if (upgrade) bindListeners(raw.socket, scopes);
+    if (routeOptions.handlerTimeout) {
+      // It is told by a timer that is older than the hooks.
+      const { signal } = request;
+      const { dispatchEvent } = signal;
+      signal.dispatchEvent = (event) => runIn(scopes, () => dispatchEvent.call(signal, event));
+    }
     runIn(scopes, done);
   });
   // After every onRequest hook: what those refuse costs no trace.
