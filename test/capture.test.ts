@@ -350,3 +350,17 @@ test('events are sent and accounted for also when something cannot be closed', a
   assert.equal(await app.stop(), 1);
   assert.ok(app.log.some(({ msg }) => msg === 'events did not reach the tracker'));
 });
+
+test('the SDK counts requests for the health of a release by what was reported of them', async (t) => {
+  const app = await startCases(t, { WITH_HTTP: 'yes', SENTRY_RELEASE: 'cases@1' });
+  // The first is reported by its error handler, and the second when its response has ended.
+  const failed = ['thrown in a handler', 'a 404 that is answered with 502'];
+  for (const name of [...failed, 'withScope twice at once', 'nothing at all']) {
+    await app.ask(app.caseOf(name));
+  }
+  await app.stop();
+  const [{ aggregates }] = app.sink.items('sessions');
+  // Asking for the cases was a request, too.
+  const [{ started, ...counts }] = aggregates;
+  assert.deepEqual(counts, { exited: 2, errored: 1, crashed: 2 });
+});

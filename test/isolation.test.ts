@@ -155,6 +155,18 @@ for (const [way, environment] of Object.entries(WAYS)) {
       });
     });
 
+    test(`what is told behind a hook that forks the scopes is on the event (${circumstances})`, async (t) => {
+      const app = await startCases(t, settings);
+      for (const fork of ['withScope', 'withIsolationScope']) {
+        const name = `thrown behind a hook with ${fork}`;
+        await app.ask(app.caseOf(name));
+        await app.settled();
+        const event = app.sink.items('event').at(-1);
+        const { id, user } = eventOf(event);
+        assert.deepEqual([id, user, event.tags.fork], [name, name, fork]);
+      }
+    });
+
     test(`what was told at the start is on every event (${circumstances})`, async (t) => {
       const app = await startCases(t, settings);
       await app.ask(app.caseOf('setContext and setExtra'));

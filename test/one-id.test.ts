@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { startCases } from './helpers/cases.ts';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
 import { eventIdOn } from './helpers/event-id.ts';
 import { eventually } from './helpers/eventually.ts';
@@ -127,4 +128,16 @@ test('a flood of requests begins no flood of traces, and loses no error', async 
   const traces = sink.items('transaction').length;
   assert.ok(traces >= 2 && traces <= allowed, `${traces} traces, ${allowed} allowed`);
   assert.equal(sink.items('event').length, 10);
+});
+
+test("the lines that the SDK's pinoIntegration sends are in the trace of their request", async (t) => {
+  const app = await startCases(t, { WITH_PINO: 'yes' });
+  const [answer] = await app.ask(app.caseOf('nothing at all'));
+  await app.settled();
+  const lines = app.sink.items('log').flatMap(({ items }) => items);
+  const own = lines.filter(({ attributes }) => attributes.trace_id?.value === answer?.traceId);
+  assert.deepEqual(
+    own.map(({ body, trace_id }) => [body, trace_id]),
+    ['incoming request', 'request completed'].map((body) => [body, answer?.traceId]),
+  );
 });

@@ -304,3 +304,18 @@ test('large spans go in bodies that a collector takes, and wait up to a limit', 
   assert.ok(Number(await overflown()) > 350, `${await overflown()}`);
   assert.equal(await app.stop(), 0);
 });
+
+test('two applications in a process send each span once, also when one of them has closed', async (t) => {
+  const sink = await startOtlpSink(t);
+  const environment = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: sink.endpoint };
+  const app = await spawnApp(t, environment, 'test/fixtures/two-applications.js');
+  for (const path of ['/ask', '/close', '/'])
+    assert.equal(await (await app.get(path)).text(), 'ok');
+  assert.equal(await app.stop(), 0);
+  assert.deepEqual(sink.spans.map(({ name }) => name).sort(), [
+    'GET /',
+    'GET /ask',
+    'GET /close',
+    'GET /internal',
+  ]);
+});

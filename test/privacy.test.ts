@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import * as Sentry from '@sentry/node';
+import { sentryOptions } from '../src/monitoring/sentry-options.ts';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
 import { eventually } from './helpers/eventually.ts';
 import { spawnApp } from './helpers/spawn-app.ts';
@@ -57,5 +59,16 @@ test('no byte of what a visitor sends in confidence is in an envelope, a log lin
       assert.ok(!text.includes(secret), `the ${name} is in a ${output}`);
     }
     assert.doesNotMatch(text, /ip_address|remoteAddress/, output);
+  }
+});
+
+test('the SDK collects nothing of what it can collect by itself, also by integrations of the application', () => {
+  Sentry.init({ ...sentryOptions, integrations: [] });
+  const { frameContextLines, graphQL, ...collected } =
+    Sentry.getClient()?.getDataCollectionOptions() ?? {};
+  // The text of a query is sent without the values in it.
+  for (const [name, value] of Object.entries({ ...collected, variables: graphQL?.variables })) {
+    const isNothing = Object.values(Object(value)).every((part) => part === false);
+    assert.ok(value === false || (typeof value === 'object' && isNothing), name);
   }
 });

@@ -162,4 +162,8 @@ test('a bare application with the files and lines reports its errors and counts 
     sink.items('transaction').map(({ transaction }) => transaction),
     ['GET /orders/:id', 'GET /health', 'GET /orders/:id'],
   );
+
+  const file = startArguments.at(-1) ?? '';
+  const forgetful = application.run([file], settings);
+  await eventually(() => assert.match(forgetful.output(), /Sentry\.init was not called before/));
 });

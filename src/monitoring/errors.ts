@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import * as Sentry from '@sentry/node';
 import {
@@ -10,6 +11,7 @@ import fp from 'fastify-plugin';
 import { copyOf, readable } from './readable-error.ts';
 import { HAS_ENDED, hasLeft, onEnd } from './request.ts';
 import { currentRequest, inScopesOf, WORK } from './scope.ts';
+import { traceContextOf } from './trace-context.ts';
 import { waitFor } from './wait-for.ts';
 
 const FAILURE = Symbol('failure');
@@ -28,6 +30,8 @@ type EventId = string | null;
 
 interface Failure {
   error: unknown;
+  /** Runs a function where it failed: a hook of the application may have forked the request's scopes. */
+  run<T>(report: () => T): T;
   /** The event that reports it; undefined until it is decided whether there is one. */
   eventId?: Promise<EventId>;
 }
@@ -42,7 +46,7 @@ export async function eventIdOf(reply: FastifyReply): Promise<EventId> {
   const failure = reply.request[FAILURE];
   if (!failure) return null;
   if (!failure.eventId && reply.statusCode >= 500) {
-    failure.eventId = report(failure.error, reply);
+    failure.eventId = failure.run(() => report(failure.error, reply));
   }
   return failure.eventId ?? null;
 }
@@ -54,7 +58,7 @@ export const hasFailed = (request: FastifyRequest) => request[FAILURE] !== null;
 function keep(error: unknown, { request }: FastifyReply): void {
   const failure = request[FAILURE];
   if (failure?.eventId) return;
-  request[FAILURE] = { error };
+  request[FAILURE] = { error, run: AsyncLocalStorage.snapshot() };
   if (!failure || failure.error === error) return;
   // What failed first is why something failed after it: in the error handler, say.
   const { message } = copyOf(failure.error);
@@ -66,7 +70,7 @@ function reportAtOnce(error: unknown, reply: FastifyReply): void {
   const { request } = reply;
   const failure = request[FAILURE];
   if (failure?.eventId && failure.error === error) return;
-  request[FAILURE] = { error, eventId: report(error, reply) };
+  request[FAILURE] = { error, run: AsyncLocalStorage.snapshot(), eventId: report(error, reply) };
 }
 
 /** Milliseconds for which a page waits at most to know whether the SDK sends an event or drops it. */
@@ -157,7 +161,7 @@ function mark(error: object, isCaptured: PropertyDescriptor): void {
 const MECHANISM = 'fastify';
 
 /** A frame of this folder, through which every request runs: trackers hide what is not the application's. */
-const OWN_FRAME = /\/monitoring\/[\w-]+\.[jt]s$/;
+const OWN_FRAME = /\/monitoring\/(errors|request|scope)\.[jt]s$/;
 
 function hideOwnFrames({ exception }: Sentry.Event, hint?: Sentry.EventHint): void {
   for (const { stacktrace, mechanism } of exception?.values ?? []) {
@@ -170,9 +174,21 @@ function hideOwnFrames({ exception }: Sentry.Event, hint?: Sentry.EventHint): vo
 }
 
 const watched = new WeakSet<Sentry.NodeClient>();
+let hasPino = false;
 
 /** Fastify's own log, which is the only one to hear of some errors. */
 export class ReportingLog extends LogController {
+  /** Comes before every hook: the SDK's `pinoIntegration` would file it under the process's trace. */
+  override incomingRequest(request: FastifyRequest, reply: FastifyReply): void {
+    if (!hasPino) super.incomingRequest(request, reply);
+    else {
+      Sentry.withActiveSpan(null, (scope) => {
+        scope.setPropagationContext(traceContextOf(request));
+        super.incomingRequest(request, reply);
+      });
+    }
+  }
+
   /** What Fastify's own error handler answers: of a failed error handler it has the error. */
   override defaultErrorLog(error: Error, request: FastifyRequest, reply: FastifyReply): void {
     keep(error, reply);
@@ -209,6 +225,7 @@ async function errors(app: FastifyInstance) {
   if (client && !watched.has(client)) {
     watched.add(client);
     watch(client);
+    hasPino = client.getIntegrationByName('Pino') !== undefined;
   }
 
   app.decorateRequest(FAILURE, null);
@@ -216,9 +233,10 @@ async function errors(app: FastifyInstance) {
     onEnd(reply, () => eventIdOf(reply));
     done();
   });
-  app.addHook('onError', (_request, reply, error, done) => {
+  app.addHook('onError', (request, reply, error, done) => {
     keep(error, reply);
-    done();
+    // What failed may have been said by another connection, or by the timer of `handlerTimeout`.
+    inScopesOf(request, done);
   });
   // That hook hears of the first error alone, and not of what an error handler throws to the next one.
   const { setErrorHandler } = app;
@@ -232,9 +250,9 @@ async function errors(app: FastifyInstance) {
     return setErrorHandler.call(this, keeping);
   } as typeof setErrorHandler;
   // For an answer that comes when the client has left, and the end is over.
-  app.addHook('onSend', (_request, reply, _payload, done) => {
+  app.addHook('onSend', (request, reply, _payload, done) => {
     if (reply[HAS_ENDED]) void eventIdOf(reply);
-    done();
+    inScopesOf(request, done);
   });
 
   // Fastify only logs what a handler throws after its answer. Its diagnostics channel would tell,
@@ -246,7 +264,7 @@ async function errors(app: FastifyInstance) {
         if (reply.sent) reportAtOnce(error, reply);
       };
       try {
-        const work = handler.call(this, request, reply);
+        const work = inScopesOf(request, () => handler.call(this, request, reply));
         // Something else with a `then`, a query of a database say, begins its work when that is called.
         if (work instanceof Promise) {
           request[WORK] = work;

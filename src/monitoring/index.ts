@@ -2,6 +2,7 @@
  * Everything that watches the application. This folder imports nothing from outside of it, and can
  * be taken to another application as it is: docs/your-own-application.md.
  */
+import * as Sentry from '@sentry/node';
 import type { FastifyInstance, FastifyListenOptions } from 'fastify';
 import fp from 'fastify-plugin';
 import errors, { ReportingLog } from './errors.ts';
@@ -43,6 +44,12 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   if ((app as { genReqId?: unknown }).genReqId !== genReqId) {
     throw new Error(
       'Monitoring needs its ids: create the application with Fastify({ ...traceIds })',
+    );
+  }
+  if (!Sentry.isInitialized()) {
+    app.log.warn(
+      'Sentry.init was not called before the monitoring, so that no error of a request is reported: ' +
+        'start with node --import ./dist/instrument.js',
     );
   }
   decorateReply(app);

@@ -4,8 +4,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
+import type { Client } from '@sentry/core';
 import * as Sentry from '@sentry/node';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { Counter } from 'prom-client';
 import { expectLoss } from './losses.ts';
@@ -76,30 +77,27 @@ async function otlpTraces(app: FastifyInstance, options: TraceExportOptions) {
   expectLoss('transaction', 'ratelimit_backoff');
 
   const { environment } = client.getOptions();
-  const exporter = new Exporter(app, otlpEndpoint, {
+  applications.add(app);
+  exporter ??= new Exporter(client, app.log, otlpEndpoint, {
     'service.name': serviceName,
     'service.version': version,
     'deployment.environment.name': environment,
   });
-  const unsubscribe = [
-    client.on('afterSpanEnd', (span) => {
-      if (isSampled(span)) exporter.add(span);
-    }),
-    client.on('beforeSendEvent', nameEvent),
-  ];
-  exporters.add(exporter);
   app.addHook('onClose', async () => {
-    for (const stop of unsubscribe) stop();
-    exporter.stop();
-    exporters.delete(exporter);
+    applications.delete(app);
+    if (applications.size > 0) return;
+    exporter?.stop();
+    exporter = undefined;
   });
 }
 
-const exporters = new Set<Exporter>();
+/** The process has one, as it has one SDK client, whose spans are those of all applications in it. */
+let exporter: Exporter | undefined;
+const applications = new Set<FastifyInstance>();
 
 /** Sends the spans that wait, for so many milliseconds at most, and says what was lost since the start. */
 export async function sendLastSpans(timeout: number): Promise<void> {
-  await Promise.all([...exporters].map((exporter) => exporter.flush(timeout)));
+  await exporter?.flush(timeout);
 }
 
 /** The request's span tells which event reports its failure. The SDK lets it do so also after its end. */
@@ -119,7 +117,8 @@ interface Waiting {
 }
 
 class Exporter {
-  #app: FastifyInstance;
+  #log: FastifyBaseLogger;
+  #unsubscribe: (() => void)[];
   #endpoint: string;
   #resource: Attributes;
   #timer: NodeJS.Timeout;
@@ -133,8 +132,14 @@ class Exporter {
   #hasWarnedOfInvalid = false;
   #isStopped = false;
 
-  constructor(app: FastifyInstance, endpoint: string, resource: Attributes) {
-    this.#app = app;
+  constructor(client: Client, log: FastifyBaseLogger, endpoint: string, resource: Attributes) {
+    this.#unsubscribe = [
+      client.on('afterSpanEnd', (span) => {
+        if (isSampled(span)) this.#add(span);
+      }),
+      client.on('beforeSendEvent', nameEvent),
+    ];
+    this.#log = log;
     this.#endpoint = endpoint;
     this.#resource = resource;
     // Begun here and not with a span: a timer holds on to everything of the request that began it.
@@ -144,7 +149,7 @@ class Exporter {
     }, GATHER_TIME).unref();
   }
 
-  add(span: Span): void {
+  #add(span: Span): void {
     if (this.#isStopped) return;
     const size = sizeOf(span);
     const count = this.#ended.length + this.#due.length;
@@ -159,16 +164,19 @@ class Exporter {
   async flush(timeout: number): Promise<void> {
     this.#takeEnded();
     await Promise.race([this.#send(), sleep(timeout, undefined, { ref: false })]);
+    // Another application goes on, and so does this.
+    if (applications.size > 1) return;
     this.#lose('shutdown', this.#due.length + this.#onTheirWay);
     this.stop();
     const { values } = await spansLost.get();
     const lost = values.filter(({ value }) => value > 0);
     if (lost.length === 0) return;
     const counts = lost.map(({ labels, value }) => ({ ...labels, count: value }));
-    this.#app.log.warn({ lost: counts }, 'spans did not reach the OpenTelemetry collector');
+    this.#log.warn({ lost: counts }, 'spans did not reach the OpenTelemetry collector');
   }
 
   stop(): void {
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
     clearInterval(this.#timer);
     this.#ended = [];
     this.#due = [];
@@ -248,7 +256,7 @@ class Exporter {
     // Once, and not every half a second of an outage.
     if (why && this.#isReached) {
       this.#isReached = false;
-      this.#app.log.warn(`spans did not reach ${this.#endpoint}: ${why}`);
+      this.#log.warn(`spans did not reach ${this.#endpoint}: ${why}`);
     }
   }
 
@@ -257,7 +265,7 @@ class Exporter {
     if (this.#hasWarnedOfInvalid) return;
     this.#hasWarnedOfInvalid = true;
     const { message } = copyOf(error);
-    this.#app.log.warn(`a span cannot be written as OTLP, and is lost: ${message}`);
+    this.#log.warn(`a span cannot be written as OTLP, and is lost: ${message}`);
   }
 }
 

@@ -64,7 +64,8 @@ function listen(reply: FastifyReply): void {
     const statusCode = endStatusOf(reply);
     for (const callback of reply[END_LISTENERS] ?? []) callback(statusCode);
   };
-  raw.on('close', end);
+  // Before the SDK's `httpIntegration`, which asks then whether an error was captured.
+  raw.prependListener('close', end);
   // A pipelined request waits for its turn. If the client leaves before that, only the socket says so.
   if (raw.socket === null) {
     const { socket } = request;

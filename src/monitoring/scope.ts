@@ -28,6 +28,8 @@ interface Scopes {
   readonly isolationScope: Sentry.Scope;
 }
 
+const metadataOf = (scope: Sentry.Scope) => scope.getScopeData().sdkProcessingMetadata;
+
 /** Milliseconds for which a trace waits at most for its request's work to be done. */
 const WORK_TIMEOUT = 10_000;
 
@@ -44,6 +46,7 @@ const defaults = { scope: Sentry.getCurrentScope(), isolationScope: Sentry.getIs
 class RequestScopes implements Scopes {
   readonly #request: TracedRequest;
   readonly #tracing: ReturnType<typeof requestTracing>;
+  readonly #session: ReturnType<typeof metadataOf>['requestSession'];
   #isolationScope: Sentry.Scope | undefined;
   #scope: Sentry.Scope | undefined;
   #isWanted: boolean | undefined;
@@ -52,6 +55,9 @@ class RequestScopes implements Scopes {
   constructor(request: TracedRequest, tracing: ReturnType<typeof requestTracing>) {
     this.#request = request;
     this.#tracing = tracing;
+    // Of the SDK's `httpIntegration`, if the application adds it: by this it counts what failed.
+    const outer = Sentry.getIsolationScope();
+    if (outer !== defaults.isolationScope) this.#session = metadataOf(outer).requestSession;
   }
 
   get isolationScope(): Sentry.Scope {
@@ -104,6 +110,8 @@ class RequestScopes implements Scopes {
     const requestKey = () => this.#span;
     const client = ipAddress === undefined ? {} : { ipAddress };
     scope.setSDKProcessingMetadata({ normalizedRequest, ...client, requestKey });
+    // Not with the others, of which the SDK makes copies.
+    if (this.#session) metadataOf(scope).requestSession = this.#session;
     return scope;
   }
 
@@ -128,9 +136,10 @@ export const isTraced = (request: FastifyRequest) => request[SCOPES]?.isTraced ?
 const outside = {};
 
 /** What all forks of a request's scopes have in common; outside of requests there is one for all. */
-export function currentRequest(): object {
-  const { requestKey } = Sentry.getIsolationScope().getScopeData().sdkProcessingMetadata;
-  return (requestKey as object | undefined) ?? outside;
+export const currentRequest = () => requestOf(Sentry.getIsolationScope());
+
+function requestOf(isolationScope: Sentry.Scope): object {
+  return (metadataOf(isolationScope).requestKey as object | undefined) ?? outside;
 }
 
 /** Where the SDK keeps the scopes of what is being done, if that is known. */
@@ -144,9 +153,13 @@ function runIn<T>(scopes: Scopes, run: () => T): T {
   );
 }
 
-/** Runs a function, and all that it begins, in the scopes of a request. */
+/** Runs a function, and all that it begins, in the scopes of a request, or in the forks that it is in. */
 export function inScopesOf<T>({ [SCOPES]: scopes }: FastifyRequest, run: () => T): T {
-  return scopes === null || storage?.getStore() === scopes ? run() : runIn(scopes, run);
+  const isIn =
+    scopes === null ||
+    storage?.getStore() === scopes ||
+    currentRequest() === requestOf(scopes.isolationScope);
+  return isIn ? run() : runIn(scopes, run);
 }
 
 /** Has the listeners of a request or a response run in its scopes: Node calls them from the socket's. */
@@ -199,13 +212,22 @@ async function scopes(app: FastifyInstance, options: TraceOptions) {
     if (stream) bindListeners(stream, scopes);
     // From then on the connection is this request's alone: a WebSocket's, say.
     if (upgrade) bindListeners(raw.socket, scopes);
+    if (routeOptions.handlerTimeout) {
+      // It is told by a timer that is older than the hooks.
+      const { signal } = request;
+      const { dispatchEvent } = signal;
+      signal.dispatchEvent = (event) => runIn(scopes, () => dispatchEvent.call(signal, event));
+    }
     runIn(scopes, done);
   });
   // After every onRequest hook: what those refuse costs no trace.
   app.addHook('preParsing', (request, _reply, _payload, done) => {
     request[SCOPES]?.begin();
-    done();
+    inScopesOf(request, done);
   });
+  // The hook before may have been called back by a connection that serves several requests.
+  app.addHook('preValidation', (request, _reply, done) => inScopesOf(request, done));
+  app.addHook('preHandler', (request, _reply, done) => inScopesOf(request, done));
   // Called by the socket, which belongs to no request or to the one before.
   app.addHook('onTimeout', (request, _reply, done) => inScopesOf(request, done));
 }

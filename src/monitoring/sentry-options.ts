@@ -36,5 +36,11 @@ export const sentryOptions = {
     httpBodies: [],
     urlQueryParams: false,
     stackFrameVariables: false,
+    // Of integrations that an application may add.
+    databaseQueryData: false,
+    genAI: { inputs: false, outputs: false },
+    graphQL: { variables: false },
+    mcp: { inputs: false, outputs: false },
+    queues: false,
   },
 } satisfies Sentry.NodeOptions;
