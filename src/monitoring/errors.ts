@@ -5,10 +5,11 @@ import {
   type FastifyReply,
   type FastifyRequest,
   LogController,
+  type RouteHandler,
 } from 'fastify';
 import fp from 'fastify-plugin';
-import { copyOf, readable } from './readable-error.ts';
-import { HAS_ENDED, hasLeft, onEnd } from './request.ts';
+import { chainOf, copyOf, readable } from './readable-error.ts';
+import { type AnyReply, type AnyRequest, HAS_ENDED, hasLeft, onEnd } from './request.ts';
 import { currentRequest, inScopesOf, WORK } from './scope.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -38,7 +39,7 @@ interface Failure {
  *
  * @returns null if there is no event, or if the SDK dropped it: a `beforeSend`, for example.
  */
-export async function eventIdOf(reply: FastifyReply): Promise<EventId> {
+export async function eventIdOf(reply: AnyReply): Promise<EventId> {
   const failure = reply.request[FAILURE];
   if (!failure) return null;
   if (!failure.eventId && reply.statusCode >= 500) {
@@ -48,10 +49,12 @@ export async function eventIdOf(reply: FastifyReply): Promise<EventId> {
 }
 
 /** Whether something failed in this request, so that it may have an event. */
-export const hasFailed = (request: FastifyRequest) => request[FAILURE] !== null;
+export const hasFailed = (request: AnyRequest) => request[FAILURE] !== null;
 
 /** Keeps what failed until it is answered: the last error, or the one whose event is on the page. */
-function keep(error: unknown, { request }: FastifyReply): void {
+function keep(error: unknown, reply: AnyReply): void {
+  if (isDeparture(error, reply)) return;
+  const { request } = reply;
   const failure = request[FAILURE];
   if (failure?.eventId) return;
   request[FAILURE] = { error };
@@ -62,11 +65,21 @@ function keep(error: unknown, { request }: FastifyReply): void {
 }
 
 /** Reports what failed where no answer will come any more. */
-function reportAtOnce(error: unknown, reply: FastifyReply): void {
+function reportAtOnce(error: unknown, reply: AnyReply): void {
+  if (isDeparture(error, reply)) return;
   const { request } = reply;
   const failure = request[FAILURE];
-  if (failure?.eventId && failure.error === error) return;
+  // Of a handler that has timed out, its request's signal makes that the cause of what fails now.
+  const isKnown = failure?.error === error || chainOf(error).includes(failure?.error);
+  if (failure?.eventId && isKnown) return;
   request[FAILURE] = { error, eventId: report(error, reply) };
+}
+
+/** Whether an error says no more than that the client left: to what read its body, or heard its signal. */
+function isDeparture(error: unknown, reply: AnyReply): boolean {
+  if (!hasLeft(reply)) return false;
+  const { raw, signal } = reply.request;
+  return chainOf(error).some((link) => link === raw.errored || link === signal.reason);
 }
 
 /** Milliseconds for which a page waits at most to know whether the SDK sends an event or drops it. */
@@ -84,7 +97,7 @@ const SDK_MARK = '__sentry_captured__';
 const isObject = (error: unknown): error is object => Object(error) === error;
 
 /** Reports an error as its request's, unless the application has done so itself. */
-async function report(error: unknown, reply: FastifyReply): Promise<EventId> {
+async function report(error: unknown, reply: AnyReply): Promise<EventId> {
   if (!Sentry.isEnabled()) return null;
   try {
     return await inScopesOf(reply.request, async () => {
@@ -169,6 +182,36 @@ function hideOwnFrames({ exception }: Sentry.Event, hint?: Sentry.EventHint): vo
   }
 }
 
+/**
+ * Runs a handler, and reports what it throws after the answer: Fastify only logs that. Its diagnostics
+ * channel would tell, but it changes the status of some answers as soon as somebody listens to it.
+ */
+function hear<T>(request: AnyRequest, reply: AnyReply, run: () => T): T {
+  const reportIfSent = (error: unknown) => {
+    // No other answer can come, either, when this one has begun.
+    if (reply.sent || reply.raw.headersSent) reportAtOnce(error, reply);
+  };
+  try {
+    const work = run();
+    // Something else with a `then`, a query of a database say, begins its work when that is called.
+    if (work instanceof Promise) {
+      // Of a handler that has timed out, the error handler works beside it.
+      const others = request[WORK];
+      request[WORK] = others ? Promise.allSettled([others, work]) : work;
+      work.catch(reportIfSent);
+    }
+    return work;
+  } catch (error) {
+    reportIfSent(error);
+    throw error;
+  }
+}
+
+const heard = (handler: RouteHandler): RouteHandler =>
+  function (request, reply) {
+    return hear(request, reply, () => handler.call(this, request, reply));
+  };
+
 const watched = new WeakSet<Sentry.NodeClient>();
 
 /** Fastify's own log, which is the only one to hear of some errors. */
@@ -181,10 +224,11 @@ export class ReportingLog extends LogController {
 
   /** A stream that failed after the headers, or was cut because the client left. */
   override streamError(error: Error, request: FastifyRequest, reply: FastifyReply): void {
-    if (!hasLeft(request)) {
+    if (!hasLeft(reply)) {
       // Too late for the client, but not for the metrics.
       reply.code(500);
-      reportAtOnce(error, reply);
+      // Of a response that was destroyed the stream only knows that it was closed.
+      reportAtOnce(reply.raw.errored ?? error, reply);
     }
     super.streamError(error, request, reply);
   }
@@ -227,7 +271,7 @@ async function errors(app: FastifyInstance) {
     if (typeof handler !== 'function') return setErrorHandler.call(this, handler);
     const keeping: ErrorHandler = function (this: FastifyInstance, error, request, reply) {
       keep(error, reply);
-      return handler.call(this, error, request, reply);
+      return hear(request, reply, () => handler.call(this, error, request, reply));
     };
     return setErrorHandler.call(this, keeping);
   } as typeof setErrorHandler;
@@ -237,26 +281,18 @@ async function errors(app: FastifyInstance) {
     done();
   });
 
-  // Fastify only logs what a handler throws after its answer. Its diagnostics channel would tell,
-  // but it changes the status of some answers as soon as somebody listens to it.
+  const { setNotFoundHandler } = app;
+  app.setNotFoundHandler = function (this: FastifyInstance, ...options: unknown[]) {
+    const handler = options.pop();
+    options.push(typeof handler === 'function' ? heard(handler as RouteHandler) : handler);
+    return Reflect.apply(setNotFoundHandler, this, options);
+  } as typeof setNotFoundHandler;
   app.addHook('onRoute', (route) => {
-    const { handler } = route;
-    route.handler = function (request, reply) {
-      const reportIfSent = (error: unknown) => {
-        if (reply.sent) reportAtOnce(error, reply);
-      };
-      try {
-        const work = handler.call(this, request, reply);
-        // Something else with a `then`, a query of a database say, begins its work when that is called.
-        if (work instanceof Promise) {
-          request[WORK] = work;
-          work.catch(reportIfSent);
-        }
-        return work;
-      } catch (error) {
-        reportIfSent(error);
-        throw error;
-      }
+    const { errorHandler } = route;
+    route.handler = heard(route.handler);
+    if (!errorHandler) return;
+    route.errorHandler = function (this: FastifyInstance, error, request, reply) {
+      return hear(request, reply, () => errorHandler.call(this, error, request, reply));
     };
   });
 }
