@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { CONFORMANCE_SERVER } from './helpers/cases.ts';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
 import { eventIdOn } from './helpers/event-id.ts';
 import { eventually } from './helpers/eventually.ts';
@@ -128,3 +129,12 @@ test('a flood of requests begins no flood of traces, and loses no error', async 
   assert.ok(traces >= 2 && traces <= allowed, `${traces} traces, ${allowed} allowed`);
   assert.equal(sink.items('event').length, 10);
 });
+
+for (const OWN_IDS of ['requestIdHeader', 'setGenReqId']) {
+  test(`ids of the application's own are refused at its start: ${OWN_IDS}`, async (t) => {
+    await assert.rejects(
+      spawnApp(t, { OWN_IDS }, CONFORMANCE_SERVER),
+      new RegExp(`Monitoring needs its ids: .* ${OWN_IDS}`),
+    );
+  });
+}
