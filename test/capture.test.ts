@@ -51,7 +51,12 @@ const ROWS: Row[] = [
     what: 'an error that is answered with a 4xx, whoever chose that',
     cases: [
       ...each('a 404 by ', ['statusCode', 'status', 'reply code', 'a thrown Response']),
-      ...['a 404 by an error handler', 'a 404 in a hook', 'a query that the schema refuses'],
+      ...[
+        'a 404 by callNotFound',
+        'a 404 by an error handler',
+        'a 404 in a hook',
+        'a query that the schema refuses',
+      ],
       ...['a body that is no JSON', 'a body of an unknown type'],
     ],
     status: 400,
@@ -86,13 +91,21 @@ const ROWS: Row[] = [
     cases: [
       ...each('thrown ', ['after reply send', 'at once after reply send', 'after reply hijack']),
       ...['thrown after reply hijack without an answer', 'thrown in onResponse'],
+      ...each(
+        'thrown in ',
+        ['the error handler', 'the error handler of a route', 'a not found handler'],
+        ' after its answer',
+      ),
     ],
     status: 200,
     events: 1,
   },
   {
     what: 'a stream that fails after the headers',
-    cases: each('a ', ['Node stream that', 'web stream that', 'Response whose stream'], ' fails'),
+    cases: [
+      ...each('a ', ['Node stream that', 'web stream that', 'Response whose stream'], ' fails'),
+      ...['a response by hand that fails', 'a stream that lasts longer than its handler may'],
+    ],
     status: 0,
     events: 1,
   },
@@ -101,6 +114,19 @@ const ROWS: Row[] = [
     cases: ['a stream that the visitor leaves'],
     status: 0,
     events: 0,
+  },
+  {
+    what: 'an upload that the visitor leaves, or work that its `request.signal` ends then',
+    cases: ['aborted by the signal of a visitor who left'],
+    status: 0,
+    events: 0,
+  },
+  {
+    what: 'a handler that takes longer than its `handlerTimeout`, also if `request.signal` ends it',
+    cases: ['a handler that times out'],
+    status: 503,
+    events: 1,
+    isShown: true,
   },
   {
     what: 'anything thrown that is no usual error: frozen, a string, `undefined`',

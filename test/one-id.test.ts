@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { startCases } from './helpers/cases.ts';
+import { CONFORMANCE_SERVER, startCases } from './helpers/cases.ts';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
 import { eventIdOn } from './helpers/event-id.ts';
 import { eventually } from './helpers/eventually.ts';
@@ -141,3 +141,12 @@ test("the lines that the SDK's pinoIntegration sends are in the trace of their r
     ['incoming request', 'request completed'].map((body) => [body, answer?.traceId]),
   );
 });
+
+for (const OWN_IDS of ['requestIdHeader', 'setGenReqId']) {
+  test(`ids of the application's own are refused at its start: ${OWN_IDS}`, async (t) => {
+    await assert.rejects(
+      spawnApp(t, { OWN_IDS }, CONFORMANCE_SERVER),
+      new RegExp(`Monitoring needs its ids: .* ${OWN_IDS}`),
+    );
+  });
+}

@@ -84,7 +84,25 @@ test('over HTTP/1.1', async (t) => {
     await assertEnds(app, path, { 499: 1 });
   });
 
+  await t.test('an upload whose client says goodbye is a 499, and nothing else', async () => {
+    const { path } = app.caseOf('told in a stream parser');
+    const { socket } = open(app.url);
+    const headers = 'Host: test\r\nContent-Type: application/custom\r\nContent-Length: 9\r\n';
+    socket.end(`POST ${path} HTTP/1.1\r\n${headers}\r\n{`);
+    await assertEnds(app, path, { 499: 1 });
+    assert.deepEqual(await endsOf(app, 'unmatched'), {});
+    // What is reported later comes later.
+    const failing = app.caseOf('thrown in a handler');
+    await app.ask(failing);
+    const transactions = () => app.sink.items('event').map(({ transaction }) => transaction);
+    await eventually(() => assert.deepEqual(transactions(), [`GET ${failing.path}`]));
+  });
+
   for (const [name, status] of Object.entries({
+    'a 404 by callNotFound': 404,
+    'a handler that times out': 503,
+    'a response that the application destroys': 500,
+    'a stream that lasts longer than its handler may': 500,
     'a Node stream that fails': 500,
     'a web stream that fails': 500,
     'a Response whose stream fails': 500,
@@ -151,6 +169,23 @@ test('over HTTP/2', async (t) => {
     cancelled.close(constants.NGHTTP2_CANCEL);
     await assertEnds(app, '/slow', { 499: 1 });
   });
+});
+
+test('a client that does not send its body in time is a 408', async (t) => {
+  const app = await startCases(t, { CONNECTION_TIMEOUT: '200' });
+  const headers = 'Host: test\r\nContent-Type: application/json\r\nContent-Length: 9\r\n';
+  const { path } = app.caseOf('told in a handler after a body');
+  const { socket, answer } = open(app.url);
+  socket.write(`POST ${path} HTTP/1.1\r\n${headers}\r\n{`);
+  assert.equal(await answer, '');
+  await assertEnds(app, path, { 408: 1 });
+});
+
+test('a request whose route is found late is counted once', async (t) => {
+  const app = await startCases(t, { LATE_ROUTING: 'yes' });
+  for (const path of ['/nothing-at-all', '/%zz']) await app.get(path);
+  await assertEnds(app, '/nothing-at-all', { 200: 1 });
+  assert.deepEqual(await endsOf(app, 'unmatched'), { 400: 1 });
 });
 
 const REFUSED = {

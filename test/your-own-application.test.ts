@@ -59,9 +59,12 @@ function bareApplication(t: TestContext) {
   return {
     write,
     copy: (file: string) => cpSync(file, join(folder, file), { recursive: true }),
-    build: () => {
+    build: (...options: string[]) => {
       const tsc = resolve('node_modules/typescript/bin/tsc');
-      const built = spawnSync(process.execPath, [tsc], { cwd: folder, encoding: 'utf8' });
+      const built = spawnSync(process.execPath, [tsc, ...options], {
+        cwd: folder,
+        encoding: 'utf8',
+      });
       assert.equal(built.status, 0, built.stdout);
     },
     run(args: string[], environment: Record<string, string>) {
@@ -93,6 +96,26 @@ test('the folder imports nothing from outside of it', () => {
     const source = readFileSync(join('src/monitoring', file), 'utf8');
     assert.doesNotMatch(source, / from '\.\.\//, file);
   }
+});
+
+test('the folder is built also for HTTP/2, and without "strict", which TypeScript 5 leaves out', (t) => {
+  const application = bareApplication(t);
+  application.copy('src/monitoring');
+  application.write(
+    'src/http2.ts',
+    `import Fastify from 'fastify';
+import monitoring, { eventIdOf, isTraced, onEnd, requestLabels, traceIds } from './monitoring/index.ts';
+
+const app = Fastify({ http2: true, ...traceIds });
+await app.register(monitoring);
+app.get('/', async (request, reply) => {
+  onEnd(reply, () => console.log(requestLabels(request), isTraced(request)));
+  return eventIdOf(reply);
+});
+`,
+  );
+  application.build();
+  application.build('--strict', 'false');
 });
 
 test('a bare application with the files and lines reports its errors and counts its requests', async (t) => {

@@ -6,10 +6,11 @@ import {
   type FastifyReply,
   type FastifyRequest,
   LogController,
+  type RouteHandler,
 } from 'fastify';
 import fp from 'fastify-plugin';
-import { copyOf, readable } from './readable-error.ts';
-import { HAS_ENDED, hasLeft, onEnd } from './request.ts';
+import { chainOf, copyOf, readable } from './readable-error.ts';
+import { type AnyReply, type AnyRequest, HAS_ENDED, hasLeft, onEnd } from './request.ts';
 import { currentRequest, inScopesOf, WORK } from './scope.ts';
 import { traceContextOf } from './trace-context.ts';
 import { waitFor } from './wait-for.ts';
@@ -42,7 +43,7 @@ interface Failure {
  *
  * @returns null if there is no event, or if the SDK dropped it: a `beforeSend`, for example.
  */
-export async function eventIdOf(reply: FastifyReply): Promise<EventId> {
+export async function eventIdOf(reply: AnyReply): Promise<EventId> {
   const failure = reply.request[FAILURE];
   if (!failure) return null;
   if (!failure.eventId && reply.statusCode >= 500) {
@@ -52,10 +53,12 @@ export async function eventIdOf(reply: FastifyReply): Promise<EventId> {
 }
 
 /** Whether something failed in this request, so that it may have an event. */
-export const hasFailed = (request: FastifyRequest) => request[FAILURE] !== null;
+export const hasFailed = (request: AnyRequest) => request[FAILURE] !== null;
 
 /** Keeps what failed until it is answered: the last error, or the one whose event is on the page. */
-function keep(error: unknown, { request }: FastifyReply): void {
+function keep(error: unknown, reply: AnyReply): void {
+  if (isDeparture(error, reply)) return;
+  const { request } = reply;
   const failure = request[FAILURE];
   if (failure?.eventId) return;
   request[FAILURE] = { error, run: AsyncLocalStorage.snapshot() };
@@ -66,11 +69,21 @@ function keep(error: unknown, { request }: FastifyReply): void {
 }
 
 /** Reports what failed where no answer will come any more. */
-function reportAtOnce(error: unknown, reply: FastifyReply): void {
+function reportAtOnce(error: unknown, reply: AnyReply): void {
+  if (isDeparture(error, reply)) return;
   const { request } = reply;
   const failure = request[FAILURE];
-  if (failure?.eventId && failure.error === error) return;
+  // Of a handler that has timed out, its request's signal makes that the cause of what fails now.
+  const isKnown = failure?.error === error || chainOf(error).includes(failure?.error);
+  if (failure?.eventId && isKnown) return;
   request[FAILURE] = { error, run: AsyncLocalStorage.snapshot(), eventId: report(error, reply) };
+}
+
+/** Whether an error says no more than that the client left: to what read its body, or heard its signal. */
+function isDeparture(error: unknown, reply: AnyReply): boolean {
+  if (!hasLeft(reply)) return false;
+  const { raw, signal } = reply.request;
+  return chainOf(error).some((link) => link === raw.errored || link === signal.reason);
 }
 
 /** Milliseconds for which a page waits at most to know whether the SDK sends an event or drops it. */
@@ -88,7 +101,7 @@ const SDK_MARK = '__sentry_captured__';
 const isObject = (error: unknown): error is object => Object(error) === error;
 
 /** Reports an error as its request's, unless the application has done so itself. */
-async function report(error: unknown, reply: FastifyReply): Promise<EventId> {
+async function report(error: unknown, reply: AnyReply): Promise<EventId> {
   if (!Sentry.isEnabled()) return null;
   try {
     return await inScopesOf(reply.request, async () => {
@@ -173,6 +186,43 @@ function hideOwnFrames({ exception }: Sentry.Event, hint?: Sentry.EventHint): vo
   }
 }
 
+/**
+ * Runs a handler, and reports what it throws after the answer: Fastify only logs that. Its diagnostics
+ * channel would tell, but it changes the status of some answers as soon as somebody listens to it.
+ */
+function hear<T>(request: AnyRequest, reply: AnyReply, run: () => T): T {
+  const reportIfSent = (error: unknown) => {
+    // No other answer can come, either, when this one has begun.
+    if (reply.sent || reply.raw.headersSent) reportAtOnce(error, reply);
+  };
+  try {
+    const work = inScopesOf(request, run);
+    // Something else with a `then`, a query of a database say, begins its work when that is called.
+    if (work instanceof Promise) {
+      // Of a handler that has timed out, the error handler works beside it.
+      const others = request[WORK];
+      request[WORK] = others ? Promise.allSettled([others, work]) : work;
+      work.catch(reportIfSent);
+    }
+    return work;
+  } catch (error) {
+    reportIfSent(error);
+    throw error;
+  }
+}
+
+const heard = (handler: RouteHandler): RouteHandler =>
+  function (request, reply) {
+    return hear(request, reply, () => handler.call(this, request, reply));
+  };
+
+/** Of what an error handler throws to the next one, Fastify's hook `onError` does not hear. */
+const heardErrorHandler = (handler: ErrorHandler): ErrorHandler =>
+  function (this: FastifyInstance, error, request, reply) {
+    keep(error, reply);
+    return hear(request, reply, () => handler.call(this, error, request, reply));
+  };
+
 const watched = new WeakSet<Sentry.NodeClient>();
 let hasPino = false;
 
@@ -197,10 +247,11 @@ export class ReportingLog extends LogController {
 
   /** A stream that failed after the headers, or was cut because the client left. */
   override streamError(error: Error, request: FastifyRequest, reply: FastifyReply): void {
-    if (!hasLeft(request)) {
+    if (!hasLeft(reply)) {
       // Too late for the client, but not for the metrics.
       reply.code(500);
-      reportAtOnce(error, reply);
+      // Of a response that was destroyed the stream only knows that it was closed.
+      reportAtOnce(reply.raw.errored ?? error, reply);
     }
     super.streamError(error, request, reply);
   }
@@ -238,44 +289,28 @@ async function errors(app: FastifyInstance) {
     // What failed may have been said by another connection, or by the timer of `handlerTimeout`.
     inScopesOf(request, done);
   });
-  // That hook hears of the first error alone, and not of what an error handler throws to the next one.
-  const { setErrorHandler } = app;
+  // Fastify says what is wrong with a handler that is no function.
+  const { setErrorHandler, setNotFoundHandler } = app;
   app.setErrorHandler = function (this: FastifyInstance, handler: ErrorHandler) {
-    // Fastify says what is wrong with it.
-    if (typeof handler !== 'function') return setErrorHandler.call(this, handler);
-    const keeping: ErrorHandler = function (this: FastifyInstance, error, request, reply) {
-      keep(error, reply);
-      return handler.call(this, error, request, reply);
-    };
-    return setErrorHandler.call(this, keeping);
+    const isHandler = typeof handler === 'function';
+    return setErrorHandler.call(this, isHandler ? heardErrorHandler(handler) : handler);
   } as typeof setErrorHandler;
+  app.setNotFoundHandler = function (this: FastifyInstance, ...options: unknown[]) {
+    const handler = options.pop();
+    options.push(typeof handler === 'function' ? heard(handler as RouteHandler) : handler);
+    return Reflect.apply(setNotFoundHandler, this, options);
+  } as typeof setNotFoundHandler;
+
   // For an answer that comes when the client has left, and the end is over.
   app.addHook('onSend', (request, reply, _payload, done) => {
     if (reply[HAS_ENDED]) void eventIdOf(reply);
     inScopesOf(request, done);
   });
-
-  // Fastify only logs what a handler throws after its answer. Its diagnostics channel would tell,
-  // but it changes the status of some answers as soon as somebody listens to it.
   app.addHook('onRoute', (route) => {
-    const { handler } = route;
-    route.handler = function (request, reply) {
-      const reportIfSent = (error: unknown) => {
-        if (reply.sent) reportAtOnce(error, reply);
-      };
-      try {
-        const work = inScopesOf(request, () => handler.call(this, request, reply));
-        // Something else with a `then`, a query of a database say, begins its work when that is called.
-        if (work instanceof Promise) {
-          request[WORK] = work;
-          work.catch(reportIfSent);
-        }
-        return work;
-      } catch (error) {
-        reportIfSent(error);
-        throw error;
-      }
-    };
+    route.handler = heard(route.handler);
+    if (route.errorHandler) {
+      route.errorHandler = heardErrorHandler(route.errorHandler as ErrorHandler);
+    }
   });
 }
 

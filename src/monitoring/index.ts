@@ -39,13 +39,17 @@ export interface MonitoringOptions extends InfoOptions, TraceOptions, transport.
   flushTimeout?: number;
 }
 
+/** With other ids the log, the header and the tracker would each name another one, or none. */
+function refuseIds(): never {
+  throw new Error(
+    'Monitoring needs its ids: create the application with Fastify({ ...traceIds }), without genReqId or requestIdHeader of its own, and call no setGenReqId.',
+  );
+}
+
 /** To be awaited, and registered before everything else: it sees the first route, and closes last. */
 async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
-  if ((app as { genReqId?: unknown }).genReqId !== genReqId) {
-    throw new Error(
-      'Monitoring needs its ids: create the application with Fastify({ ...traceIds })',
-    );
-  }
+  if ((app as { genReqId?: unknown }).genReqId !== genReqId) refuseIds();
+  app.setGenReqId = refuseIds;
   if (!Sentry.isInitialized()) {
     app.log.warn(
       'Sentry.init was not called before the monitoring, so that no error of a request is reported: ' +

@@ -13,6 +13,19 @@ export function copyOf(error: unknown): Error {
   return copy;
 }
 
+/** An error, what caused it, what caused that and so on, as far as that can be read. */
+export function chainOf(error: unknown): unknown[] {
+  const chain: unknown[] = [];
+  try {
+    for (let next = error; next && !chain.includes(next); next = (next as Error).cause) {
+      chain.push(next);
+    }
+  } catch {
+    // A getter that throws: that is where it ends.
+  }
+  return chain;
+}
+
 const isObject = (error: unknown): error is Error => typeof error === 'object' && error !== null;
 
 function read(property: () => string, name: string): string {

@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { Histogram } from 'prom-client';
 import { eventIdOf, hasFailed } from './errors.ts';
 import { openMetricsRegistry } from './registry.ts';
-import { onEnd, requestLabels, routeLabels } from './request.ts';
+import { type AnyRequest, onEnd, requestLabels, routeLabels } from './request.ts';
 import { isTraced } from './scope.ts';
 
 const requestDuration = new Histogram({
@@ -25,6 +25,8 @@ const REFUSALS: Record<string, number> = {
   HPE_HEADER_OVERFLOW: 431,
   ERR_HTTP_REQUEST_TIMEOUT: 408,
 };
+/** The second is of a client that says goodbye before it has sent all. */
+const HANG_UPS = ['ECONNRESET', 'HPE_INVALID_EOF_STATE'];
 
 /** Times every request. Each bucket names one request to look at, by its trace and its event. */
 async function requestMetrics(app: FastifyInstance) {
@@ -36,16 +38,16 @@ async function requestMetrics(app: FastifyInstance) {
     }
   });
 
-  let last: IncomingMessage;
-  countRefused(app, (raw) => raw === last);
-
+  const see = countRefused(app);
   app.addHook('onRequest', (request, reply, done) => {
-    last = request.raw;
+    see(request.raw);
     const start = performance.now();
+    // Asked now, because reply.callNotFound() takes the request out of its route.
+    const route = requestLabels(request);
     onEnd(reply, async (status_code) => {
       // A socket that now speaks another protocol is open for as long as its client likes.
       if (status_code === 101) return;
-      const labels = { ...requestLabels(request), status_code };
+      const labels = { ...route, status_code };
       const value = (performance.now() - start) / 1000;
       const eventId = hasFailed(request) ? await eventIdOf(reply) : null;
       const exemplarLabels = exemplarOf(request, eventId);
@@ -55,8 +57,12 @@ async function requestMetrics(app: FastifyInstance) {
   });
 }
 
-/** Counts what Node or Fastify refuses before any hook: nothing that a client sent is in the labels. */
-function countRefused({ server }: FastifyInstance, isKnown: (raw: IncomingMessage) => boolean) {
+/**
+ * Counts what Node or Fastify refuses before any hook: nothing that a client sent is in the labels.
+ *
+ * @returns what a hook tells that it has seen a request, which is then not refused.
+ */
+function countRefused({ server }: FastifyInstance): (raw: IncomingMessage) => void {
   const count = (status_code: number) =>
     requestDuration.observe({
       labels: { method: 'other', endpoint: 'unmatched', status_code },
@@ -65,13 +71,20 @@ function countRefused({ server }: FastifyInstance, isKnown: (raw: IncomingMessag
   for (const status_code of [400, 405, 417, ...Object.values(REFUSALS)]) {
     requestDuration.zero({ method: 'other', endpoint: 'unmatched', status_code });
   }
-  // An address that cannot be decoded. Fastify has run its first hooks before this listener.
+  let last: IncomingMessage;
+  const unseen = new WeakSet<IncomingMessage>();
+  // An address that cannot be decoded. Of most other requests Fastify has run the first hook before
+  // this listener; where it looks longer for the route, that comes later.
   server.on('request', (raw, response) => {
-    if (!isKnown(raw)) response.on('close', () => count(response.statusCode));
+    if (raw === last) return;
+    unseen.add(raw);
+    response.on('close', () => {
+      if (unseen.has(raw)) count(response.statusCode);
+    });
   });
   // What is no HTTP, too large or too slow; and clients that hang up, which is no request.
-  server.on('clientError', ({ code }: NodeJS.ErrnoException) => {
-    if (code !== 'ECONNRESET') count(REFUSALS[code ?? ''] ?? 400);
+  server.on('clientError', ({ code = '' }: NodeJS.ErrnoException) => {
+    if (!HANG_UPS.includes(code)) count(REFUSALS[code] ?? 400);
   });
   // What Node refuses if nobody listens: an application that does so answers it by itself.
   server.on('checkExpectation', (_raw, response: ServerResponse) => {
@@ -83,20 +96,23 @@ function countRefused({ server }: FastifyInstance, isKnown: (raw: IncomingMessag
     if (server.listenerCount('connect') > 1) return;
     // The socket is nobody's any more: neither its errors nor its end.
     client.on('error', () => client.destroy());
-    if ('writeHead' in client) client.writeHead(405).end();
+    // `Allow` belongs to a 405. It is empty: nothing is allowed where a host stands for the path.
+    if ('writeHead' in client) client.writeHead(405, { allow: '' }).end();
     else {
-      const answer = `HTTP/${raw.httpVersion} 405 Method Not Allowed\r\nConnection: close\r\n\r\n`;
+      const status = `HTTP/${raw.httpVersion} 405 Method Not Allowed`;
+      const answer = `${status}\r\nAllow: \r\nConnection: close\r\n\r\n`;
       client.end(answer, () => client.destroy());
     }
     count(405);
   });
+  return (raw) => {
+    last = raw;
+    unseen.delete(raw);
+  };
 }
 
 /** What a point on a panel leads to: the trace and the event of a request, as far as it has them. */
-function exemplarOf(
-  request: FastifyRequest,
-  eventId: string | null,
-): Record<string, string> | null {
+function exemplarOf(request: AnyRequest, eventId: string | null): Record<string, string> | null {
   const hasTrace = isTraced(request);
   if (!eventId && !hasTrace) return null;
   return {

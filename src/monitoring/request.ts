@@ -1,4 +1,15 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { constants } from 'node:http2';
+import type {
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  RawServerBase,
+  RouteGenericInterface,
+} from 'fastify';
+
+/** Of HTTP/1 or HTTP/2. */
+export type AnyRequest = FastifyRequest<RouteGenericInterface, RawServerBase>;
+export type AnyReply = FastifyReply<RouteGenericInterface, RawServerBase>;
 
 /** Symbols, here and beside it: an application may give its requests any name. */
 const END_LISTENERS = Symbol('end listeners');
@@ -20,12 +31,13 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 const SWITCHING_PROTOCOLS = 101;
 /** nginx's code for a client that hung up before its response was sent. */
 const CLIENT_CLOSED_REQUEST = 499;
+const REQUEST_TIMEOUT = 408;
 
 /** The route's pattern, and never the raw path, of which there is no end. */
-export const endpointOf = (request: FastifyRequest) => request.routeOptions.url ?? 'unmatched';
+export const endpointOf = (request: AnyRequest) => request.routeOptions.url ?? 'unmatched';
 
 /** A metric's labels for a request: bounded, whatever a client sends. */
-export function requestLabels(request: FastifyRequest) {
+export function requestLabels(request: AnyRequest) {
   return { method: methodLabel(request.method), endpoint: endpointOf(request) };
 }
 
@@ -39,9 +51,10 @@ export function routeLabels({ method, url }: { method: string | string[]; url: s
 
 /**
  * Calls back once the response has ended, in whatever way, with the status that it ended with: 499
- * for a client that left before, and 101 for a connection that now speaks another protocol.
+ * for a client that left before, 408 for one that did not send its body in time, and 101 for a
+ * connection that now speaks another protocol.
  */
-export function onEnd(reply: FastifyReply, callback: EndListener): void {
+export function onEnd(reply: AnyReply, callback: EndListener): void {
   const listeners = reply[END_LISTENERS];
   if (listeners) listeners.push(callback);
   else {
@@ -56,7 +69,7 @@ export function decorateReply(app: FastifyInstance): void {
   app.decorateReply(HAS_ENDED, false);
 }
 
-function listen(reply: FastifyReply): void {
+function listen(reply: AnyReply): void {
   const { raw, request } = reply;
   const end = () => {
     if (reply[HAS_ENDED]) return;
@@ -74,21 +87,27 @@ function listen(reply: FastifyReply): void {
   }
 }
 
-function endStatusOf(reply: FastifyReply): number {
+function endStatusOf(reply: AnyReply): number {
   const { raw, request, statusCode } = reply;
   // app.inject() never says "finished". HTTP/2 says it of a response that was cancelled, too.
   if (raw.writableEnded && (raw.writableFinished || !request.socket?.destroyed)) return statusCode;
   const isHijacked = reply.sent && !raw.writableEnded;
   if (isHijacked && request.headers.upgrade) return SWITCHING_PROTOCOLS;
   if (statusCode >= 500) return statusCode;
-  return hasLeft(request) ? CLIENT_CLOSED_REQUEST : 500;
+  if (hasLeft(reply)) return CLIENT_CLOSED_REQUEST;
+  return request.raw.complete === false ? REQUEST_TIMEOUT : 500;
 }
 
 /** Whether it was the client that hung up, and not this server. */
-export function hasLeft({ raw, socket }: FastifyRequest): boolean {
-  if (raw.httpVersionMajor === 2) return raw.aborted;
-  // Of app.inject() the socket says nothing: nobody can leave it.
-  return Boolean(socket.readableEnded || socket.errored);
+export function hasLeft({ raw, request }: AnyReply): boolean {
+  const { socket, raw: incoming } = request;
+  if ('stream' in incoming) {
+    // A request that was cancelled before all of its body came is not always called aborted.
+    return incoming.aborted || incoming.stream.rstCode === constants.NGHTTP2_CANCEL;
+  }
+  // Of app.inject() the socket says nothing: nobody can leave it. With the error with which the
+  // application destroys a response its socket is destroyed, too.
+  return Boolean(socket.readableEnded || (socket.errored && socket.errored !== raw.errored));
 }
 
 /** The status that an error asks for. Anything can be thrown; only 400 to 599 say an error. */

@@ -2,9 +2,9 @@ import type { AsyncLocalStorage } from 'node:async_hooks';
 import type { EventEmitter } from 'node:events';
 import { timestampInSeconds } from '@sentry/core';
 import * as Sentry from '@sentry/node';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
-import { endpointOf, onEnd } from './request.ts';
+import { type AnyRequest, endpointOf, onEnd } from './request.ts';
 import { addressOf } from './request-url.ts';
 import { traceContextOf } from './trace-context.ts';
 import { isSampled, requestTracing, type TracedRequest, type TraceOptions } from './traces.ts';
@@ -131,7 +131,7 @@ class RequestScopes implements Scopes {
 }
 
 /** Whether the trace of a request is recorded, so that it can be looked at. */
-export const isTraced = (request: FastifyRequest) => request[SCOPES]?.isTraced ?? false;
+export const isTraced = (request: AnyRequest) => request[SCOPES]?.isTraced ?? false;
 
 const outside = {};
 
@@ -154,7 +154,7 @@ function runIn<T>(scopes: Scopes, run: () => T): T {
 }
 
 /** Runs a function, and all that it begins, in the scopes of a request, or in the forks that it is in. */
-export function inScopesOf<T>({ [SCOPES]: scopes }: FastifyRequest, run: () => T): T {
+export function inScopesOf<T>({ [SCOPES]: scopes }: AnyRequest, run: () => T): T {
   const isIn =
     scopes === null ||
     storage?.getStore() === scopes ||

@@ -300,8 +300,8 @@ const isFinal = (status: number) =>
   status < 300 || (status >= 400 && status < 500 && ![404, 408, 429].includes(status));
 
 function countsOf([, items]: Envelope): Waiting['counts'] {
-  return items.map(([header]) => {
-    const { type, item_count: count = 1 } = header as { type: ItemType; item_count?: number };
+  return items.map((item): [Category, number] => {
+    const { type, item_count: count = 1 } = item[0] as { type: ItemType; item_count?: number };
     return [categoryOfType(type), count];
   });
 }
