@@ -56,6 +56,8 @@ const service: Setting<string> = {
 /** An address to bind, as Node.js wants it: an IPv6 address without the brackets of a URL. */
 function readBindAddress(text: string): string | undefined {
   const address = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
+  // Where that name has two addresses, Fastify makes a second server, which no stop waits for.
+  if (text === 'localhost') return '127.0.0.1';
   if (isIP(address)) return address;
   return /^[\w-]+(\.[\w-]+)*\.?$/.test(text) ? text : undefined;
 }
