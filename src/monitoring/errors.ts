@@ -52,6 +52,11 @@ export async function eventIdOf(reply: AnyReply): Promise<EventId> {
   return failure.eventId ?? null;
 }
 
+/** An event's id with dashes, as a UUID is written; the SDK gives it as 32 hexadecimal digits. */
+export function eventUuid(eventId: string): string {
+  return eventId.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
+
 /** Whether something failed in this request, so that it may have an event. */
 export const hasFailed = (request: AnyRequest) => request[FAILURE] !== null;
 

@@ -9,9 +9,9 @@ import * as Sentry from '@sentry/node';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { Counter } from 'prom-client';
+import { eventUuid } from './errors.ts';
 import { expectLoss } from './losses.ts';
 import { copyOf } from './readable-error.ts';
-import { eventUuid } from './request-metrics.ts';
 import { isSampled } from './traces.ts';
 
 type Span = Parameters<typeof Sentry.spanToJSON>[0];

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { Histogram } from 'prom-client';
-import { eventIdOf, hasFailed } from './errors.ts';
+import { eventIdOf, eventUuid, hasFailed } from './errors.ts';
 import { openMetricsRegistry } from './registry.ts';
 import { type AnyRequest, onEnd, requestLabels, routeLabels } from './request.ts';
 import { isTraced } from './scope.ts';
@@ -119,11 +119,6 @@ function exemplarOf(request: AnyRequest, eventId: string | null): Record<string,
     ...(hasTrace && { trace_id: request.id }),
     ...(eventId && { event_uuid: eventUuid(eventId) }),
   };
-}
-
-/** An event's id with dashes, as a UUID is written; the SDK gives it as 32 hexadecimal digits. */
-export function eventUuid(eventId: string): string {
-  return eventId.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
 export default fp(requestMetrics, { name: 'request-metrics' });
