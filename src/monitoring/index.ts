@@ -27,15 +27,15 @@ export const traceIds = {
   logController: new ReportingLog({ requestIdLogLabel: 'trace_id' }),
 };
 
-/** Sends what still waits, for at most so many milliseconds: events to the tracker, and spans. */
+/** Sends the events and the spans that still wait, for at most so many milliseconds. */
 export async function sendLastEvents(timeout: number): Promise<void> {
   await Promise.all([transport.sendLastEvents(timeout), sendLastSpans(timeout)]);
 }
 
 export interface MonitoringOptions extends InfoOptions, TraceOptions, transport.WaitingOptions {
-  /** Where /metrics is served: at port 9464 if nothing else is said, with false nowhere. */
+  /** Where /metrics is served: by default at port 9464 of this machine alone, with false nowhere. */
   metrics?: FastifyListenOptions | false;
-  /** Milliseconds for what still waits when the application closes. */
+  /** Milliseconds to send what still waits when the application closes: 2000 by default. */
   flushTimeout?: number;
 }
 

@@ -20,7 +20,7 @@ type Attributes = Record<string, unknown>;
 export interface TraceExportOptions {
   /** The collector's address, such as http://localhost:4318/v1/traces. Without one nothing is sent. */
   otlpEndpoint?: string;
-  /** What the traces are filed under. */
+  /** The service and the version that the traces are filed under. */
   serviceName?: string;
   version?: string;
   /** False for a tracker that keeps errors only. */
@@ -34,9 +34,10 @@ const ANSWER_TIMEOUT = 5_000;
 /** How many spans wait at most, and how large they are together. What is more is lost. */
 const MAX_WAITING = 4096;
 const MAX_WAITING_BYTES = 16_000_000;
-/** Written as JSON at once: small enough to hold up no request, and for any collector. */
+/** What is written as JSON at once: little enough to hold up no request, and for any collector. */
 const MAX_BATCH = 512;
 const MAX_BATCH_BYTES = 1_000_000;
+/** Characters that are kept of a text. */
 const MAX_TEXT_LENGTH = 4096;
 
 const REASONS = [
@@ -279,7 +280,7 @@ function sizeOf(span: Span): number {
 }
 
 /** A span as OTLP has it, by OpenTelemetry's semantic conventions. */
-export function toOtlp(span: Span) {
+function toOtlp(span: Span) {
   const json = Sentry.spanToJSON(span);
   const attributes: Attributes = json.attributes;
   const kind = kindOf(attributes);
