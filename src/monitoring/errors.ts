@@ -281,10 +281,7 @@ export class ReportingLog extends LogController {
   }
 }
 
-/**
- * The article's `DjangoIntegration()`: what is answered with a 5xx, or fails after the answer, is an
- * event of its request.
- */
+/** What is answered with a 5xx, or fails after the answer, is an event of its request: docs/sentry.md. */
 async function errors(app: FastifyInstance) {
   const client = Sentry.getClient<Sentry.NodeClient>();
   if (client && !watched.has(client)) {

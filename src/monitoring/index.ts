@@ -1,6 +1,7 @@
 /**
- * Everything that watches the application. This folder imports nothing from outside of it, and can
- * be taken to another application as it is: docs/your-own-application.md.
+ * Everything that watches the application: the article's `DjangoIntegration()`. This folder imports
+ * nothing from outside of it, and can be taken to another application as it is:
+ * docs/your-own-application.md.
  */
 import * as Sentry from '@sentry/node';
 import type { FastifyInstance, FastifyListenOptions } from 'fastify';
