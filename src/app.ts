@@ -48,7 +48,7 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
     maxWaitingMegabytes: config.SENTRY_MAX_WAITING_MEGABYTES,
     spoolDirectory: config.SENTRY_SPOOL_DIRECTORY,
     flushTimeout: stopBudget.flush,
-    saveTimeout: stopBudget.spool,
+    saveTimeout: stopBudget.save,
     otlpEndpoint: config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
     serviceName: config.OTEL_SERVICE_NAME,
     sendTransactions: config.SENTRY_SEND_TRANSACTIONS,
