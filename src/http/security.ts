@@ -5,7 +5,7 @@ import { hostOf } from '../monitoring/request-url.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Probes come with the address of one replica, which no setting can foresee. */
+    /** Lets any Host in. Probes come with the address of one replica, which no setting can foresee. */
     anyHost?: boolean;
   }
 }

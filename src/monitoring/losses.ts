@@ -44,8 +44,8 @@ export function expectLoss(category: Category, reason: Reason): void {
 export function countLoss(category: Category, reason: Reason, count = 1): void {
   if (expected.has(`${category} ${reason}`)) return;
   eventsLost.inc({ category, reason }, count);
-  const sofar = losses.get(`${category} ${reason}`)?.count ?? 0;
-  losses.set(`${category} ${reason}`, { category, reason, count: sofar + count });
+  const soFar = losses.get(`${category} ${reason}`)?.count ?? 0;
+  losses.set(`${category} ${reason}`, { category, reason, count: soFar + count });
 }
 
 /** What was lost since the start, for the log: no scrape sees what the end of a process loses. */

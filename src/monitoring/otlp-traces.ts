@@ -325,7 +325,7 @@ function nanoseconds(seconds: number, name: string): string {
   throw new RangeError(`"${name}" has ${seconds} as a time, which is not one since 1970`);
 }
 
-/** A link can be to a span of anywhere; of ours the SDK makes the ids. */
+/** A link may name a span of anybody, with ids of any form. Those of our own spans the SDK makes. */
 const hasIds = ({ trace_id, span_id }: { trace_id: string; span_id: string }) =>
   /^[0-9a-f]{32}$/.test(trace_id) && /^[0-9a-f]{16}$/.test(span_id);
 

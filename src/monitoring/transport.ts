@@ -55,7 +55,7 @@ const MAX_AGE = 7 * 24 * HOUR;
 
 interface Waiting {
   readonly body: Buffer;
-  /** What is in it. It goes by the first category, and what comes with that goes with it. */
+  /** How much of each category is in it. It waits and is dropped by the rules of the first. */
   readonly counts: [Category, number][];
   /** By `performance.now()`, as all times here: a clock that nobody sets, and that does not go back. */
   readonly since: number;
@@ -76,7 +76,7 @@ class WaitingTransport implements Transport {
   #maxBytes = 32 * 2 ** 20;
   #log: FastifyBaseLogger | undefined;
   #spool: Spool | undefined;
-  /** Until when the tracker wants nothing of a category. */
+  /** Until when the tracker wants nothing of a category, and whether that is too long to wait for. */
   readonly #limits: Record<string, { until: number; isUnwanted: boolean } | undefined> = {};
   /** One at a time until the tracker answers; one more with every answer. */
   #parallel = 1;
