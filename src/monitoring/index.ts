@@ -28,7 +28,10 @@ export const traceIds = {
   logController: new ReportingLog({ requestIdLogLabel: 'trace_id' }),
 };
 
-/** Sends the events and the spans that still wait, for at most so many milliseconds. */
+/**
+ * Sends the events and the spans that still wait, for at most so many milliseconds. To be called when the
+ * process ends: spans that come later are sent no more.
+ */
 export async function sendLastEvents(timeout: number): Promise<void> {
   await Promise.all([transport.sendLastEvents(timeout), sendLastSpans(timeout)]);
 }
