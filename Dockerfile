@@ -22,7 +22,7 @@ COPY src src
 COPY prometheus.yml alertmanager.yml ./
 COPY prometheus/rules prometheus/rules
 COPY grafana/dashboard.ts grafana/
-# Where the umask was strict when this was cloned, the application's user could not read them.
+# A clone that was made with a strict umask is readable for its owner only, and not for USER node below.
 RUN chmod -R go+rX .
 
 FROM node:24-bookworm-slim

@@ -1,6 +1,5 @@
 import Fastify, { type FastifyServerOptions } from 'fastify';
-import type { Config } from './config.ts';
-import { version } from './config.ts';
+import { type Config, version } from './config.ts';
 import guide from './guide/index.ts';
 import drain from './http/drain.ts';
 import health from './http/health.ts';
@@ -11,7 +10,7 @@ import countRequests from './routes/count-requests.ts';
 import myView from './routes/my-view.ts';
 import triggerError from './routes/trigger-error.ts';
 
-/** Builds the application. It listens to nothing, and reads nothing from the environment. */
+/** Builds the application, which does not listen yet. All its settings are in `config`. */
 export function buildApp(config: Config, logger: FastifyServerOptions['logger'] = false) {
   const app = Fastify({
     logger,
@@ -49,7 +48,7 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
     maxWaitingMegabytes: config.SENTRY_MAX_WAITING_MEGABYTES,
     spoolDirectory: config.SENTRY_SPOOL_DIRECTORY,
     flushTimeout: stopBudget.flush,
-    saveTimeout: stopBudget.spool,
+    saveTimeout: stopBudget.save,
     otlpEndpoint: config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
     serviceName: config.OTEL_SERVICE_NAME,
     sendTransactions: config.SENTRY_SEND_TRANSACTIONS,

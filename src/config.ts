@@ -56,7 +56,7 @@ const service: Setting<string> = {
 /** An address to bind, as Node.js wants it: an IPv6 address without the brackets of a URL. */
 function readBindAddress(text: string): string | undefined {
   const address = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
-  // Where that name has two addresses, Fastify makes a second server, which no stop waits for.
+  // If "localhost" has two addresses, Fastify makes a second server, which no stop waits for.
   if (text === 'localhost') return '127.0.0.1';
   if (isIP(address)) return address;
   return /^[\w-]+(\.[\w-]+)*\.?$/.test(text) ? text : undefined;
@@ -75,7 +75,7 @@ function areHosts(text: string): boolean {
     });
 }
 
-/** Whether the SDK takes it, which says nothing of a DSN that it does not take. */
+/** Whether the SDK takes the text as a DSN. With one that it does not take it runs, and sends nothing. */
 function isDsn(text: string): boolean {
   // The form with a secret behind the key is Sentry's old one.
   const form =

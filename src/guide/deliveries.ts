@@ -12,7 +12,7 @@ declare module 'fastify' {
 export interface Deliveries {
   /** How many the tracker has not taken yet. */
   waiting: number;
-  /** How many errors were given up, by the reason; those reasons alone that there are. */
+  /** How many errors were given up, for each reason for which there are some. */
   lost: { reason: string; count: number }[];
 }
 

@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import { eventUuid } from '../monitoring/request-metrics.ts';
+import { eventUuid } from '../monitoring/errors.ts';
 
 /** An event's page in the tracker; '' without a tracker. Bugsink takes its id only with dashes. */
 export function eventUrl({ SENTRY_EVENT_URL }: Pick<Config, 'SENTRY_EVENT_URL'>, eventId: string) {

@@ -5,7 +5,7 @@ import fp from 'fastify-plugin';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** A random id that does not say who they are; null for a new visitor. */
+    /** The random id of the visitor, which does not say who that is; null for a new visitor. */
     visitorId: string | null;
     /** The id of the last event that this visitor met; null if there is none. */
     lastEventId: string | null;

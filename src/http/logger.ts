@@ -9,7 +9,7 @@ export function loggerOptions(level: string) {
   const destination = logDestination();
   return {
     level,
-    // Neither the query string nor the client's address: both can hold what is nobody's business.
+    // Neither the query string nor the client's address: both can be private.
     serializers: {
       req: (request: FastifyRequest) => ({ method: request.method, path: pathOf(request) }),
     },

@@ -5,7 +5,7 @@ import { hostOf } from '../monitoring/request-url.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Probes come with the address of one replica, which no setting can foresee. */
+    /** Lets any Host in. Probes come with the address of one replica, which no setting can foresee. */
     anyHost?: boolean;
   }
 }
@@ -53,7 +53,7 @@ async function security(app: FastifyInstance, { allowedHosts }: { allowedHosts: 
     const name = hostOf(request)?.name;
     const isAllowed =
       (name && hosts.has(name)) ||
-      // An old client names no host; what is odd is in nobody's name.
+      // Any name that can be read, or none, as from a client of HTTP/1.0.
       (hosts.has('*') && (name || request.host === '')) ||
       request.routeOptions.config.anyHost;
     done(isAllowed ? undefined : new HostNotAllowedError());

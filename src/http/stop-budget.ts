@@ -12,7 +12,7 @@ export const stopBudget = {
   /** The last events are sent. */
   flush: 2_000,
   /** What could not be sent is written to the disk, and what is lost to the log. */
-  spool: 1_000,
+  save: 1_000,
 };
 
 export const stopTime = Object.values(stopBudget).reduce((sum, part) => sum + part, 0);

@@ -52,6 +52,11 @@ export async function eventIdOf(reply: AnyReply): Promise<EventId> {
   return failure.eventId ?? null;
 }
 
+/** An event's id with dashes, as a UUID is written; the SDK gives it as 32 hexadecimal digits. */
+export function eventUuid(eventId: string): string {
+  return eventId.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
+
 /** Whether something failed in this request, so that it may have an event. */
 export const hasFailed = (request: AnyRequest) => request[FAILURE] !== null;
 
@@ -73,13 +78,17 @@ function reportAtOnce(error: unknown, reply: AnyReply): void {
   if (isDeparture(error, reply)) return;
   const { request } = reply;
   const failure = request[FAILURE];
-  // Of a handler that has timed out, its request's signal makes that the cause of what fails now.
+  // When a handler has timed out, `request.signal` gives that error as the cause of what its work
+  // throws then: both are one failure, which has its event.
   const isKnown = failure?.error === error || chainOf(error).includes(failure?.error);
   if (failure?.eventId && isKnown) return;
   request[FAILURE] = { error, run: AsyncLocalStorage.snapshot(), eventId: report(error, reply) };
 }
 
-/** Whether an error says no more than that the client left: to what read its body, or heard its signal. */
+/**
+ * Whether an error says only that the client left. Whoever reads the body of its request gets such an
+ * error, and so does whoever listens to `request.signal`.
+ */
 function isDeparture(error: unknown, reply: AnyReply): boolean {
   if (!hasLeft(reply)) return false;
   const { raw, signal } = reply.request;
@@ -92,10 +101,10 @@ const DECISION_TIMEOUT = 5_000;
 /** What becomes of the events that the SDK is working on, by their ids. */
 const underWay = new Map<string, Promise<EventId>>();
 
-/** The same of the events that report an error object, by the request that met it. */
+/** The same by the error object that an event reports, and then by the request that met it. */
 const reports = new WeakMap<object, WeakMap<object, Promise<EventId>>>();
 
-/** The SDK's mark on an error that it never captures again. Here it holds for the request alone. */
+/** The SDK's mark on an error that it is not to capture again. Here it counts in one request only. */
 const SDK_MARK = '__sentry_captured__';
 
 const isObject = (error: unknown): error is object => Object(error) === error;
@@ -106,7 +115,7 @@ async function report(error: unknown, reply: AnyReply): Promise<EventId> {
   try {
     return await inScopesOf(reply.request, async () => {
       const known = isObject(error) ? reports.get(error)?.get(currentRequest()) : undefined;
-      // The SDK gives an id also to what it does not take.
+      // The id that the SDK returns at once proves nothing: an event that it drops has one, too.
       const eventId = (await waitFor(known ?? capture(error), DECISION_TIMEOUT)) ?? null;
       if (eventId) reply.request.log = reply.log = reply.log.child({ event_id: eventId });
       return eventId;
@@ -118,10 +127,11 @@ async function report(error: unknown, reply: AnyReply): Promise<EventId> {
   }
 }
 
+/** Has the SDK report an error, and waits until it has sent the event or dropped it. */
 async function capture(error: unknown): Promise<EventId> {
   const event_id = randomUUID().replaceAll('-', '');
   const exception = readable(error);
-  // Left by an event that never was: one that the SDK's sampleRate left out, for example.
+  // A capture that became no event, because of the SDK's `sampleRate` for example, left its mark.
   if (isObject(exception)) mark(exception, { value: false });
   Sentry.captureException(exception, { event_id, mechanism: { type: MECHANISM, handled: false } });
   return underWay.get(event_id) ?? null;
@@ -149,6 +159,7 @@ function watch(client: Sentry.NodeClient): void {
   };
 }
 
+/** Keeps what becomes of an event until it is known, and by the error that it reports. */
 function remember(
   { event_id = '', originalException: error }: Sentry.EventHint,
   sent: Promise<string | undefined>,
@@ -161,19 +172,22 @@ function remember(
   mark(error, { get: () => inRequests.has(currentRequest()) });
 }
 
-/** Says whether the SDK may capture an error again. One that is frozen can bear no mark of the SDK's, either. */
+/** Sets the SDK's mark on an error. A frozen one takes none, and the SDK cannot set it, either. */
 function mark(error: object, isCaptured: PropertyDescriptor): void {
   try {
     Reflect.defineProperty(error, SDK_MARK, { ...isCaptured, configurable: true });
   } catch {
-    // A proxy may object. To the SDK's mark it does so, too.
+    // A proxy may refuse the mark. It refuses the SDK's, too.
   }
 }
 
 /** How an event came about, in Sentry's words: as in the SDK's own integration. */
 const MECHANISM = 'fastify';
 
-/** A frame of this folder, through which every request runs: trackers hide what is not the application's. */
+/**
+ * The frames of this folder that every request runs through. Trackers show the frames of the
+ * application (`in_app`), and hide others: so these are said to be others.
+ */
 const OWN_FRAME = /\/monitoring\/(errors|request|scope)\.[jt]s$/;
 
 function hideOwnFrames({ exception }: Sentry.Event, hint?: Sentry.EventHint): void {
@@ -199,7 +213,7 @@ function hear<T>(request: AnyRequest, reply: AnyReply, run: () => T): T {
     const work = inScopesOf(request, run);
     // Something else with a `then`, a query of a database say, begins its work when that is called.
     if (work instanceof Promise) {
-      // Of a handler that has timed out, the error handler works beside it.
+      // A handler that has timed out may still work while the error handler does: both count.
       const others = request[WORK];
       request[WORK] = others ? Promise.allSettled([others, work]) : work;
       work.catch(reportIfSent);
@@ -216,7 +230,7 @@ const heard = (handler: RouteHandler): RouteHandler =>
     return hear(request, reply, () => handler.call(this, request, reply));
   };
 
-/** Of what an error handler throws to the next one, Fastify's hook `onError` does not hear. */
+/** Keeps the error here, too: Fastify calls no `onError` for what one error handler throws to the next. */
 const heardErrorHandler = (handler: ErrorHandler): ErrorHandler =>
   function (this: FastifyInstance, error, request, reply) {
     keep(error, reply);
@@ -267,10 +281,7 @@ export class ReportingLog extends LogController {
   }
 }
 
-/**
- * The article's `DjangoIntegration()`: what is answered with a 5xx, or fails after the answer, is an
- * event of its request.
- */
+/** What is answered with a 5xx, or fails after the answer, is an event of its request: docs/sentry.md. */
 async function errors(app: FastifyInstance) {
   const client = Sentry.getClient<Sentry.NodeClient>();
   if (client && !watched.has(client)) {
@@ -286,10 +297,10 @@ async function errors(app: FastifyInstance) {
   });
   app.addHook('onError', (request, reply, error, done) => {
     keep(error, reply);
-    // What failed may have been said by another connection, or by the timer of `handlerTimeout`.
+    // The failure may have come from another connection, or from the timer of `handlerTimeout`.
     inScopesOf(request, done);
   });
-  // Fastify says what is wrong with a handler that is no function.
+  // A handler that is no function goes on as it is: Fastify says what is wrong with it.
   const { setErrorHandler, setNotFoundHandler } = app;
   app.setErrorHandler = function (this: FastifyInstance, handler: ErrorHandler) {
     const isHandler = typeof handler === 'function';
@@ -301,7 +312,7 @@ async function errors(app: FastifyInstance) {
     return Reflect.apply(setNotFoundHandler, this, options);
   } as typeof setNotFoundHandler;
 
-  // For an answer that comes when the client has left, and the end is over.
+  // For an answer that comes after the client has left: its `onEnd` has been called already.
   app.addHook('onSend', (request, reply, _payload, done) => {
     if (reply[HAS_ENDED]) void eventIdOf(reply);
     inScopesOf(request, done);

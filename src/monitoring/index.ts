@@ -1,6 +1,7 @@
 /**
- * Everything that watches the application. This folder imports nothing from outside of it, and can
- * be taken to another application as it is: docs/your-own-application.md.
+ * Everything that watches the application: the article's `DjangoIntegration()`. This folder imports
+ * nothing from outside of it, and can be taken to another application as it is:
+ * docs/your-own-application.md.
  */
 import * as Sentry from '@sentry/node';
 import type { FastifyInstance, FastifyListenOptions } from 'fastify';
@@ -27,15 +28,18 @@ export const traceIds = {
   logController: new ReportingLog({ requestIdLogLabel: 'trace_id' }),
 };
 
-/** Sends what still waits, for at most so many milliseconds: events to the tracker, and spans. */
+/**
+ * Sends the events and the spans that still wait, for at most so many milliseconds. To be called when the
+ * process ends: spans that come later are sent no more.
+ */
 export async function sendLastEvents(timeout: number): Promise<void> {
   await Promise.all([transport.sendLastEvents(timeout), sendLastSpans(timeout)]);
 }
 
 export interface MonitoringOptions extends InfoOptions, TraceOptions, transport.WaitingOptions {
-  /** Where /metrics is served: at port 9464 if nothing else is said, with false nowhere. */
+  /** Where /metrics is served: by default at port 9464 of this machine alone, with false nowhere. */
   metrics?: FastifyListenOptions | false;
-  /** Milliseconds for what still waits when the application closes. */
+  /** Milliseconds to send what still waits when the application closes: 2000 by default. */
   flushTimeout?: number;
 }
 

@@ -2,6 +2,7 @@ import * as Sentry from '@sentry/node';
 import { Gauge } from 'prom-client';
 
 export interface InfoOptions {
+  /** The application's. */
   version?: string;
   /** The tracker's address as a browser sees it. */
   trackerUrl?: string;
@@ -18,6 +19,7 @@ const sentryInfo = new Gauge({
   labelNames: ['url', 'environment', 'release'],
 });
 
+/** Sets the metrics that only say what runs, and where its events go. */
 export function setInfo({ version = '', trackerUrl: url = '' }: InfoOptions): void {
   buildInfo.set({ version, node_version: process.version }, 1);
   const { environment = '', release = '' } = Sentry.getClient()?.getOptions() ?? {};

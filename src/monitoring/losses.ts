@@ -40,18 +40,19 @@ export function expectLoss(category: Category, reason: Reason): void {
   expected.add(`${category} ${reason}`);
 }
 
+/** Counts what will not reach the tracker, in the metric and for the log. */
 export function countLoss(category: Category, reason: Reason, count = 1): void {
   if (expected.has(`${category} ${reason}`)) return;
   eventsLost.inc({ category, reason }, count);
-  const sofar = losses.get(`${category} ${reason}`)?.count ?? 0;
-  losses.set(`${category} ${reason}`, { category, reason, count: sofar + count });
+  const soFar = losses.get(`${category} ${reason}`)?.count ?? 0;
+  losses.set(`${category} ${reason}`, { category, reason, count: soFar + count });
 }
 
 /** What was lost since the start, for the log: no scrape sees what the end of a process loses. */
 export const lossesSoFar = () => [...losses.values()];
 
-/** The SDK's reasons that are no wish of the application. */
-const LOSSES: Reason[] = ['queue_overflow', 'buffer_overflow', 'callback_error'];
+/** The SDK's reasons that are losses. The others are what the application wants: `before_send`, say. */
+const SDK_LOSSES: Reason[] = ['queue_overflow', 'buffer_overflow', 'callback_error'];
 
 /** Counts also what the SDK loses before it comes to the transport. */
 export function countLosses(client: Client): void {
@@ -59,7 +60,7 @@ export function countLosses(client: Client): void {
   client.recordDroppedEvent = (reason, category, count) => {
     recordDroppedEvent.call(client, reason, category, count);
     // Of a message the SDK does not say what it is.
-    if (LOSSES.includes(reason))
+    if (SDK_LOSSES.includes(reason))
       countLoss(category === 'unknown' ? 'error' : category, reason, count);
   };
 }

@@ -33,9 +33,9 @@ export function buildMetricsServer(log: FastifyBaseLogger) {
  * Whether a client asks for OpenMetrics, and wants text no more than that. Everybody else gets text,
  * which a browser shows instead of saving it.
  */
-export function wantsOpenMetrics(accept = ''): boolean {
+function wantsOpenMetrics(accept = ''): boolean {
   let openMetrics = 0;
-  /** By how exactly the range means it: the most exact one counts. */
+  /** The quality of each range that may mean text. Of those the most exact counts. */
   const text: Record<string, number> = {};
   for (const range of accept.toLowerCase().split(',')) {
     const [type = '', ...parameters] = range.split(';').map((part) => part.trim());

@@ -9,9 +9,9 @@ import * as Sentry from '@sentry/node';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { Counter } from 'prom-client';
+import { eventUuid } from './errors.ts';
 import { expectLoss } from './losses.ts';
 import { copyOf } from './readable-error.ts';
-import { eventUuid } from './request-metrics.ts';
 import { isSampled } from './traces.ts';
 
 type Span = Parameters<typeof Sentry.spanToJSON>[0];
@@ -20,7 +20,7 @@ type Attributes = Record<string, unknown>;
 export interface TraceExportOptions {
   /** The collector's address, such as http://localhost:4318/v1/traces. Without one nothing is sent. */
   otlpEndpoint?: string;
-  /** What the traces are filed under. */
+  /** The service and the version that the traces are filed under. */
   serviceName?: string;
   version?: string;
   /** False for a tracker that keeps errors only. */
@@ -34,9 +34,10 @@ const ANSWER_TIMEOUT = 5_000;
 /** How many spans wait at most, and how large they are together. What is more is lost. */
 const MAX_WAITING = 4096;
 const MAX_WAITING_BYTES = 16_000_000;
-/** Written as JSON at once: small enough to hold up no request, and for any collector. */
+/** What is written as JSON at once: little enough to hold up no request, and for any collector. */
 const MAX_BATCH = 512;
 const MAX_BATCH_BYTES = 1_000_000;
+/** Characters that are kept of a text. */
 const MAX_TEXT_LENGTH = 4096;
 
 const REASONS = [
@@ -279,7 +280,7 @@ function sizeOf(span: Span): number {
 }
 
 /** A span as OTLP has it, by OpenTelemetry's semantic conventions. */
-export function toOtlp(span: Span) {
+function toOtlp(span: Span) {
   const json = Sentry.spanToJSON(span);
   const attributes: Attributes = json.attributes;
   const kind = kindOf(attributes);
@@ -324,7 +325,7 @@ function nanoseconds(seconds: number, name: string): string {
   throw new RangeError(`"${name}" has ${seconds} as a time, which is not one since 1970`);
 }
 
-/** A link can be to a span of anywhere; of ours the SDK makes the ids. */
+/** A link may name a span of anybody, with ids of any form. Those of our own spans the SDK makes. */
 const hasIds = ({ trace_id, span_id }: { trace_id: string; span_id: string }) =>
   /^[0-9a-f]{32}$/.test(trace_id) && /^[0-9a-f]{16}$/.test(span_id);
 

@@ -20,7 +20,7 @@ const DEADLINE = 10_000;
 const WORTH_COMPRESSING = 32 * 1024;
 const compress = promisify(gzip);
 
-/** An address of a proxy that is none. The message is meant for the operator. */
+/** What should be a proxy's address, and is no address. The message is meant for the operator. */
 export class ProxyError extends Error {}
 
 /**

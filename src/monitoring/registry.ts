@@ -25,7 +25,7 @@ function viewOf(contentType: RegistryContentType, suffix: string): Registry<Regi
 
 /**
  * prom-client writes "_total" behind the name of a counter in OpenMetrics, and takes it out of the
- * name for good before that. So it gets the name that it needs, and not the counter.
+ * name for good before that. So it gets a copy that has the name which it needs, and not the counter.
  */
 function withSuffix(metric: ReturnType<typeof register.getMetricsAsArray>[number], suffix: string) {
   const get = async () => {

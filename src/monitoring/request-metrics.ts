@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { Histogram } from 'prom-client';
-import { eventIdOf, hasFailed } from './errors.ts';
+import { eventIdOf, eventUuid, hasFailed } from './errors.ts';
 import { openMetricsRegistry } from './registry.ts';
 import { type AnyRequest, onEnd, requestLabels, routeLabels } from './request.ts';
 import { isTraced } from './scope.ts';
@@ -15,32 +15,34 @@ const requestDuration = new Histogram({
   // 0.3 is the latency objective: only what is a bucket's bound can be measured exactly.
   buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5, 10],
   enableExemplars: true,
+  // It is the default registry all the same: prom-client wants one that says OpenMetrics for exemplars.
   registers: [openMetricsRegistry],
 });
 
-/** What alerts look at: rate() does not see a first burst of a status that begins with it. */
+/** The series of these begin at 0, as alerts need it. 502 to 504 are of handlers that ask other services. */
 const FIRST_STATUSES = [200, 500, 502, 503, 504];
 
+/** What Node answers by itself, by the code of the error; to every other error it answers 400. */
 const REFUSALS: Record<string, number> = {
   HPE_HEADER_OVERFLOW: 431,
   ERR_HTTP_REQUEST_TIMEOUT: 408,
 };
-/** The second is of a client that says goodbye before it has sent all. */
+/** A connection that broke, and one that the client ended in the middle of a request. */
 const HANG_UPS = ['ECONNRESET', 'HPE_INVALID_EOF_STATE'];
 
 /** Times every request. Each bucket names one request to look at, by its trace and its event. */
 async function requestMetrics(app: FastifyInstance) {
   // A series that starts at 0 lets rate() see the first requests, also if they all come between two
-  // scrapes, and a panel of errors show "0". 502 to 504 are for handlers that ask other services.
+  // scrapes, and a panel of errors show "0".
   app.addHook('onRoute', (route) => {
     for (const labels of routeLabels(route)) {
       for (const status_code of FIRST_STATUSES) requestDuration.zero({ ...labels, status_code });
     }
   });
 
-  const see = countRefused(app);
+  const markSeen = countRefused(app);
   app.addHook('onRequest', (request, reply, done) => {
-    see(request.raw);
+    markSeen(request.raw);
     const start = performance.now();
     // Asked now, because reply.callNotFound() takes the request out of its route.
     const route = requestLabels(request);
@@ -60,7 +62,7 @@ async function requestMetrics(app: FastifyInstance) {
 /**
  * Counts what Node or Fastify refuses before any hook: nothing that a client sent is in the labels.
  *
- * @returns what a hook tells that it has seen a request, which is then not refused.
+ * @returns a function to call with each request that reaches a hook: those are not counted here.
  */
 function countRefused({ server }: FastifyInstance): (raw: IncomingMessage) => void {
   const count = (status_code: number) =>
@@ -73,8 +75,8 @@ function countRefused({ server }: FastifyInstance): (raw: IncomingMessage) => vo
   }
   let last: IncomingMessage;
   const unseen = new WeakSet<IncomingMessage>();
-  // An address that cannot be decoded. Of most other requests Fastify has run the first hook before
-  // this listener; where it looks longer for the route, that comes later.
+  // A request whose address cannot be decoded reaches no hook. Most others have reached the first
+  // before this listener is called, and those whose route takes longer to find reach it later.
   server.on('request', (raw, response) => {
     if (raw === last) return;
     unseen.add(raw);
@@ -119,11 +121,6 @@ function exemplarOf(request: AnyRequest, eventId: string | null): Record<string,
     ...(hasTrace && { trace_id: request.id }),
     ...(eventId && { event_uuid: eventUuid(eventId) }),
   };
-}
-
-/** An event's id with dashes, as a UUID is written; the SDK gives it as 32 hexadecimal digits. */
-export function eventUuid(eventId: string): string {
-  return eventId.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
 export default fp(requestMetrics, { name: 'request-metrics' });

@@ -11,7 +11,7 @@ import type {
 export type AnyRequest = FastifyRequest<RouteGenericInterface, RawServerBase>;
 export type AnyReply = FastifyReply<RouteGenericInterface, RawServerBase>;
 
-/** Symbols, here and beside it: an application may give its requests any name. */
+/** Symbols, as in the other files of this folder: an application may have a property of any name. */
 const END_LISTENERS = Symbol('end listeners');
 export const HAS_ENDED = Symbol('has ended');
 
@@ -105,12 +105,12 @@ export function hasLeft({ raw, request }: AnyReply): boolean {
     // A request that was cancelled before all of its body came is not always called aborted.
     return incoming.aborted || incoming.stream.rstCode === constants.NGHTTP2_CANCEL;
   }
-  // Of app.inject() the socket says nothing: nobody can leave it. With the error with which the
-  // application destroys a response its socket is destroyed, too.
+  // The socket of app.inject() is neither ended nor failed: nobody can leave it. If the application
+  // destroys its response with an error, the socket is destroyed with the same one.
   return Boolean(socket.readableEnded || (socket.errored && socket.errored !== raw.errored));
 }
 
-/** The status that an error asks for. Anything can be thrown; only 400 to 599 say an error. */
+/** The status that an error asks for, or 500. Anything can be thrown; only 400 to 599 are of errors. */
 export function statusCodeOf(error: unknown): number {
   try {
     const { statusCode, status } = Object(error) as { statusCode?: unknown; status?: unknown };

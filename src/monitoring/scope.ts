@@ -11,7 +11,7 @@ import { isSampled, requestTracing, type TracedRequest, type TraceOptions } from
 import { waitFor } from './wait-for.ts';
 
 const SCOPES = Symbol('scopes');
-/** What the handler returned, if it is a promise: it works on. */
+/** The promise that the handler returned, if it returned one: its work may outlast the answer. */
 export const WORK = Symbol('work');
 
 declare module 'fastify' {
@@ -55,7 +55,7 @@ class RequestScopes implements Scopes {
   constructor(request: TracedRequest, tracing: ReturnType<typeof requestTracing>) {
     this.#request = request;
     this.#tracing = tracing;
-    // Of the SDK's `httpIntegration`, if the application adds it: by this it counts what failed.
+    // The session that the SDK's `httpIntegration` counts by, if the application adds that.
     const outer = Sentry.getIsolationScope();
     if (outer !== defaults.isolationScope) this.#session = metadataOf(outer).requestSession;
   }
@@ -84,14 +84,14 @@ class RequestScopes implements Scopes {
     if (this.#isWantedNow()) void this.scope;
   }
 
-  /** Ends it. */
+  /** Ends the request's span, with the time of now, once the request's work is done. */
   async end(statusCode: number, work: Promise<unknown> | null): Promise<void> {
     const span = this.#span;
     if (!span?.isRecording()) return;
     Sentry.setHttpStatus(span, statusCode);
     const end = timestampInSeconds();
-    // The work may go on, after its answer or without its visitor, and other listeners have work,
-    // too: spans that end after this one is sent would be sent alone.
+    // The work may go on after its answer, or when its visitor has left, and other listeners may have
+    // work, too. A span that ends after this one is sent would be a transaction of its own.
     await waitFor(Promise.allSettled([work]), WORK_TIMEOUT);
     span.end(end);
   }
@@ -106,7 +106,7 @@ class RequestScopes implements Scopes {
     const query_string = url.includes('?') ? url.slice(url.indexOf('?') + 1) : '';
     const normalizedRequest = { method, url: addressOf(this.#request), query_string, headers };
     // A function, because that is what the SDK does not copy. With it, a fork of this scope keeps
-    // the span, too: of the active span a scope has but a weak reference.
+    // the span, too: a scope itself has only a weak reference to the active span.
     const requestKey = () => this.#span;
     const client = ipAddress === undefined ? {} : { ipAddress };
     scope.setSDKProcessingMetadata({ normalizedRequest, ...client, requestKey });
@@ -213,7 +213,7 @@ async function scopes(app: FastifyInstance, options: TraceOptions) {
     // From then on the connection is this request's alone: a WebSocket's, say.
     if (upgrade) bindListeners(raw.socket, scopes);
     if (routeOptions.handlerTimeout) {
-      // It is told by a timer that is older than the hooks.
+      // A timer aborts it that Fastify started before the hooks, and so outside of these scopes.
       const { signal } = request;
       const { dispatchEvent } = signal;
       signal.dispatchEvent = (event) => runIn(scopes, () => dispatchEvent.call(signal, event));

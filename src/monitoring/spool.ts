@@ -5,8 +5,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { FastifyBaseLogger } from 'fastify';
 import { countLoss } from './losses.ts';
 
-/** Milliseconds between two looks, each a sign of life; and looks without a sign that mean death. */
+/** Milliseconds between two looks at the folder. With each a process also says that it lives. */
 const LOOK_EVERY = 5_000;
+/** How many looks in a row find no new sign of life of a process that is dead. */
 const DEAD_AFTER = 6;
 /** Milliseconds in which a failing disk is logged once. */
 const COMPLAIN_EVERY = 3_600_000;
@@ -96,7 +97,7 @@ export class Spool {
     });
     if (this.#isLooking) return;
     this.#isLooking = true;
-    // Not before whoever made this has it.
+    // The constructor calls this, and `take` needs the spool that it makes.
     await nextTurn();
     const left = (this.#try(() => fs.readdirSync(this.#folder), ['ENOENT']) ?? [])
       .map((name) => join(this.#folder, name))
@@ -107,7 +108,7 @@ export class Spool {
     this.#isLooking = false;
   }
 
-  /** What is in a folder of nobody who lives, in the order of time. */
+  /** What is in a folder whose process does not live any more, in the order of time. */
   #leftIn(folder: string): { folder: string; names: string[] }[] {
     const left = folder.endsWith('.left') ? folder : `${folder}.left`;
     const names = this.#try(() => {

@@ -11,11 +11,11 @@ declare module 'fastify' {
 }
 
 export interface TraceOptions extends TraceExportOptions {
-  /** Traces begun in a second at most, on average and in one burst: what a flood can cost. */
+  /** Traces begun in a second at most, on average and in one burst: 10 by default. */
   maxTracesPerSecond?: number;
 }
 
-/** What of a request is said of its trace, and to events. */
+/** What its trace and its events say of a request. */
 export interface TracedRequest extends Addressed {
   method: string;
   /** Its route's pattern. */
@@ -51,7 +51,7 @@ export function requestTracing(options: TraceOptions) {
       return unrecordedSpan(request);
     },
 
-    /** A span that is not recorded keeps all spans of a request that is not wanted from being so. */
+    /** For a request that is not wanted: below a span that is not recorded, no other is recorded. */
     leaveOut(request: TracedRequest): Sentry.Span | undefined {
       return isOff ? undefined : unrecordedSpan(request);
     },

@@ -28,11 +28,11 @@ interface SdkInternals {
 type ItemType = Parameters<typeof categoryOfType>[0];
 
 export interface WaitingOptions {
-  /** What may wait for the tracker, in megabytes: 32 if nothing else is said. */
+  /** What may wait for the tracker, in megabytes: 32 by default. */
   maxWaitingMegabytes?: number;
   /** A folder for what waits, so that it outlives the process. Without it memory is all there is. */
   spoolDirectory?: string;
-  /** Milliseconds to save the rest when the process ends. */
+  /** Milliseconds to save the rest when the process ends: 1000 by default. */
   saveTimeout?: number;
 }
 
@@ -41,21 +41,23 @@ const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 30_000;
 /** Milliseconds between two looks at what waits. */
 const LOOK_EVERY = 200;
-/** Milliseconds of waiting after which an envelope is saved, at once while the tracker is away; and
- * that a look may take to save some. */
+/** Milliseconds after which an envelope that waits is saved; while the tracker is away, at once. */
 const SAVE_AFTER = 1_000;
+/** Milliseconds that one look may take to save envelopes: requests come first. */
 const SAVE_FOR = 5;
-/** Milliseconds. A longer pause is not kept, and what shall make it is not wanted at all. So long the
- * tracker may fail at an envelope, while it takes others. */
 const HOUR = 3_600_000;
+/** Milliseconds of the longest limit that is kept to. Under one that long only errors go on waiting. */
+const LONGEST_LIMIT = HOUR;
+/** Milliseconds for which the tracker may fail at one envelope while it takes others. */
+const FAILING_FOR = HOUR;
 /** Milliseconds after which an envelope is of no use any more. */
 const MAX_AGE = 7 * 24 * HOUR;
 
 interface Waiting {
   readonly body: Buffer;
-  /** What is in it. It is of the first category, and what comes with that shares its fate. */
+  /** How much of each category is in it. It waits and is dropped by the rules of the first. */
   readonly counts: [Category, number][];
-  /** As all times here by the clock that nobody sets, and that does not go back. */
+  /** By `performance.now()`, as all times here: a clock that nobody sets, and that does not go back. */
   readonly since: number;
   file?: string | undefined;
   isSending: boolean;
@@ -74,7 +76,7 @@ class WaitingTransport implements Transport {
   #maxBytes = 32 * 2 ** 20;
   #log: FastifyBaseLogger | undefined;
   #spool: Spool | undefined;
-  /** Until when the tracker wants nothing of a category. */
+  /** Until when the tracker wants nothing of a category, and whether that is too long to wait for. */
   readonly #limits: Record<string, { until: number; isUnwanted: boolean } | undefined> = {};
   /** One at a time until the tracker answers; one more with every answer. */
   #parallel = 1;
@@ -194,15 +196,17 @@ class WaitingTransport implements Transport {
     envelope.isSending = false;
 
     if (result instanceof Error) this.#retry(envelope, 'network_error', result);
-    else if (result) this.#heed(envelope, result);
+    else if (result) this.#handle(envelope, result);
     this.#sendNext();
   }
 
-  #heed(envelope: Waiting, answer: Answer): void {
+  /** Does what the tracker's answer asks for. */
+  #handle(envelope: Waiting, answer: Answer): void {
     const [date, now] = [Date.now(), performance.now()];
     for (const [category, end] of Object.entries(updateRateLimits({}, answer, date))) {
-      const [pause, isUnwanted] = [Math.min(end - date, HOUR), end - date >= HOUR];
-      this.#limits[category] = { until: now + pause, isUnwanted };
+      const limit = end - date;
+      const until = now + Math.min(limit, LONGEST_LIMIT);
+      this.#limits[category] = { until, isUnwanted: limit >= LONGEST_LIMIT };
     }
 
     const { statusCode: status } = answer;
@@ -225,7 +229,7 @@ class WaitingTransport implements Transport {
     const now = performance.now();
     this.#remove(envelope);
     // After an outage the tracker gets the whole time again for what it failed at.
-    if (now - this.#lastTaken > HOUR)
+    if (now - this.#lastTaken > FAILING_FOR)
       for (const other of this.#waiting) other.failingSince = undefined;
     this.#lastTaken = now;
     if (this.#told.size === 0 || this.#waiting.size > 0) return;
@@ -240,7 +244,7 @@ class WaitingTransport implements Transport {
     if (!this.#waiting.delete(envelope)) return;
     this.#waiting.add(envelope);
     envelope.failingSince ??= performance.now();
-    if (this.#lastTaken - envelope.failingSince > HOUR) this.#lose(envelope, reason);
+    if (this.#lastTaken - envelope.failingSince > FAILING_FOR) this.#lose(envelope, reason);
   }
 
   /** Logs why the tracker did not take something: each reason once, until nothing waits any more. */
