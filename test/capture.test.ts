@@ -122,6 +122,12 @@ const ROWS: Row[] = [
     events: 0,
   },
   {
+    what: 'an error of its own that a handler throws after the visitor has left',
+    cases: ['thrown after the visitor left'],
+    status: 0,
+    events: 1,
+  },
+  {
     what: 'a handler that takes longer than its `handlerTimeout`, also if `request.signal` ends it',
     cases: ['a handler that times out'],
     status: 503,
