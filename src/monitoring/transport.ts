@@ -151,8 +151,9 @@ class WaitingTransport implements Transport {
     // Traces and the like have half of the room, so that they are not in the way of errors. What is
     // new is dropped: in a flood, the first errors tell the cause, and the others repeat them.
     const room = isError(added) ? this.#maxBytes : this.#maxBytes / 2;
-    // As much again may lie on the disk, where each process of a series that crashes leaves some.
-    const isFull = this.#bytes > room || (this.#spool?.bytesLeft ?? 0) > this.#maxBytes;
+    // On the disk there may be as much again, where each process of a series that crashes leaves some.
+    const everywhere = this.#bytes + (this.#spool?.bytesLeft ?? 0);
+    const isFull = this.#bytes > room || everywhere > 2 * this.#maxBytes;
     if (!this.#post) this.#lose(added, 'invalid_dsn');
     else if (isFull && !added.file) this.#lose(added, 'queue_overflow');
     else this.#sendNext();
