@@ -146,7 +146,7 @@ async function cost() {
   } else if (options.short) {
     const worse = regressions(rows, JSON.parse(readFileSync(BASELINE, 'utf8')));
     if (worse.length > 0) refuse(worse.join('\n'));
-    console.log('No ratio is worse than the committed one by more than half.');
+    console.log('No ratio is worse than the committed one by more than half in every round.');
   }
 }
 
