@@ -204,7 +204,8 @@ function hideOwnFrames({ exception }: Sentry.Event, hint?: Sentry.EventHint): vo
  * Runs a handler, and reports what it throws after the answer: Fastify only logs that. Its diagnostics
  * channel would tell, but it changes the status of some answers as soon as somebody listens to it.
  */
-function hear<T>(request: AnyRequest, reply: AnyReply, run: () => T): T {
+function hear<T>(reply: AnyReply, run: () => T): T {
+  const { request } = reply;
   const reportIfSent = (error: unknown) => {
     // No other answer can come, either, when this one has begun.
     if (reply.sent || reply.raw.headersSent) reportAtOnce(error, reply);
@@ -227,14 +228,14 @@ function hear<T>(request: AnyRequest, reply: AnyReply, run: () => T): T {
 
 const heard = (handler: RouteHandler): RouteHandler =>
   function (request, reply) {
-    return hear(request, reply, () => handler.call(this, request, reply));
+    return hear(reply, () => handler.call(this, request, reply));
   };
 
 /** Keeps the error here, too: Fastify calls no `onError` for what one error handler throws to the next. */
 const heardErrorHandler = (handler: ErrorHandler): ErrorHandler =>
   function (this: FastifyInstance, error, request, reply) {
     keep(error, reply);
-    return hear(request, reply, () => handler.call(this, error, request, reply));
+    return hear(reply, () => handler.call(this, error, request, reply));
   };
 
 const watched = new WeakSet<Sentry.NodeClient>();
