@@ -1,11 +1,11 @@
 import Fastify, { type FastifyServerOptions } from 'fastify';
-import { type Config, version } from './config.ts';
+import type { Config } from './config.ts';
 import guide from './guide/index.ts';
 import drain from './http/drain.ts';
 import health from './http/health.ts';
 import security, { SECURITY_HEADERS } from './http/security.ts';
-import { stopBudget } from './http/stop-budget.ts';
 import monitoring, { traceIds } from './monitoring/index.ts';
+import otlpTraces from './monitoring/otlp-traces.ts';
 import countRequests from './routes/count-requests.ts';
 import myView from './routes/my-view.ts';
 import triggerError from './routes/trigger-error.ts';
@@ -45,15 +45,10 @@ export function buildApp(config: Config, logger: FastifyServerOptions['logger'] 
   app.register(monitoring, {
     metrics: { host: config.HOST, port: config.METRICS_PORT },
     maxTracesPerSecond: config.SENTRY_MAX_TRACES_PER_SECOND,
-    maxWaitingMegabytes: config.SENTRY_MAX_WAITING_MEGABYTES,
-    spoolDirectory: config.SENTRY_SPOOL_DIRECTORY,
-    flushTimeout: stopBudget.flush,
-    saveTimeout: stopBudget.save,
-    otlpEndpoint: config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+  });
+  app.register(otlpTraces, {
+    endpoint: config.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
     serviceName: config.OTEL_SERVICE_NAME,
-    sendTransactions: config.SENTRY_SEND_TRANSACTIONS,
-    version,
-    trackerUrl: config.SENTRY_URL,
   });
   app.register(drain);
   app.register(countRequests);

@@ -166,19 +166,10 @@ const settings = {
     default: 10,
     takes: 'a number of traces, 1 to 1000000',
   }),
-  SENTRY_MAX_WAITING_MEGABYTES: number(DECIMAL, [0.1, 1_000], {
-    default: 32,
-    takes: 'a number of megabytes that may wait for the tracker, 0.1 to 1000',
-  }),
   SENTRY_SPOOL_DIRECTORY: text(() => true, {
     default: '',
     takes: 'a folder that can be written to, or nothing to keep events in memory only',
   }),
-  SENTRY_SEND_TRANSACTIONS: {
-    default: true,
-    takes: 'true, or false (or nothing) for a tracker that keeps errors only',
-    read: (text: string) => (['true', 'false', ''].includes(text) ? text === 'true' : undefined),
-  },
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: text(isEndpoint, {
     default: '',
     takes:

@@ -3,8 +3,6 @@ import * as Sentry from '@sentry/node';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Config } from '../config.ts';
-import { eventIdOf, statusCodeOf } from '../monitoring/index.ts';
-import { pathOf } from '../monitoring/request-url.ts';
 import { eventUrl } from './links.ts';
 import { rememberEvent } from './visitor.ts';
 
@@ -34,8 +32,8 @@ async function errorPages(app: FastifyInstance, { config }: { config: Config }) 
       return answer(reply, 'client-error.eta', { message }, { parameter });
     }
 
-    const eventId = await eventIdOf(reply);
-    request.log.error({ err: error }, 'request failed');
+    const eventId = request.failure?.eventId;
+    request.log.error({ err: error, event_id: eventId }, 'request failed');
     if (eventId) rememberEvent(reply, eventId);
     return answer(
       reply,
@@ -75,6 +73,11 @@ function refusedParameter(
   return bounded ? { name, minimum: bounded.minimum, maximum: bounded.maximum } : null;
 }
 
+/** The status that an error asks for, or 500: only 400 to 599 are of errors. */
+function statusCodeOf({ statusCode }: FastifyError): number {
+  return statusCode && statusCode >= 400 && statusCode <= 599 ? statusCode : 500;
+}
+
 /** What a client error says; nothing if it refuses to. */
 function messageOf(error: FastifyError): string {
   try {
@@ -90,7 +93,7 @@ const withoutSlash = (path: string) => path.replace(/(?<=.)\/$/, '');
 
 /** A request's path as the router compares it: decoded, and without the slash at the end. */
 function routePathOf(request: FastifyRequest): string {
-  const path = withoutSlash(pathOf(request));
+  const path = withoutSlash(request.url.split('?')[0] ?? '');
   try {
     return decodeURI(path);
   } catch {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import fastifyAccepts from '@fastify/accepts';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import fp from 'fastify-plugin';
-import { isTraced } from '../monitoring/index.ts';
+import { recordedTraceId } from '../monitoring/index.ts';
 import { readCookie, setCookie } from './visitor.ts';
 
 /** The languages of the pages; the first is for visitors who want none of them. */
@@ -41,7 +41,7 @@ async function language(app: FastifyInstance) {
       const isStep = text && Object.hasOwn(text.guide.steps, from);
       return {
         text,
-        recordedTrace: isTraced(this.request) ? this.request.id : null,
+        recordedTrace: recordedTraceId(),
         from: isStep ? from : '',
         search: url.includes('?') ? url.slice(url.indexOf('?')) : '?',
       };

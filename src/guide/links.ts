@@ -1,9 +1,8 @@
 import type { Config } from '../config.ts';
-import { eventUuid } from '../monitoring/errors.ts';
 
-/** An event's page in the tracker; '' without a tracker. Bugsink takes its id only with dashes. */
+/** An event's page in the tracker; '' without a tracker. */
 export function eventUrl({ SENTRY_EVENT_URL }: Pick<Config, 'SENTRY_EVENT_URL'>, eventId: string) {
-  return SENTRY_EVENT_URL && SENTRY_EVENT_URL + eventUuid(eventId);
+  return SENTRY_EVENT_URL && SENTRY_EVENT_URL + eventId;
 }
 
 /** Prometheus's own page with a query filled in and its graph open; '' without a Prometheus. */

@@ -1,7 +1,6 @@
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import { hostOf } from '../monitoring/request-url.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -50,7 +49,7 @@ async function security(app: FastifyInstance, { allowedHosts }: { allowedHosts: 
   app.addHook('onRequest', (request, reply, done) => {
     reply.headers(SECURITY_HEADERS);
     if (!hasOneHost(request.raw)) return done(new HostNotOneError());
-    const name = hostOf(request)?.name;
+    const name = request.hostname.toLowerCase();
     const isAllowed =
       (name && hosts.has(name)) ||
       // Any name that can be read, or none, as from a client of HTTP/1.0.

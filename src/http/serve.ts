@@ -3,7 +3,6 @@ import * as Sentry from '@sentry/node';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config.ts';
-import { sendLastEvents } from '../monitoring/index.ts';
 import { stopBudget, stopTime } from './stop-budget.ts';
 
 /**
@@ -23,7 +22,7 @@ export async function serve(app: FastifyInstance, config: Config): Promise<void>
       const isClosedIn = (time: number) => Promise.race([closed, sleep(time, false)]);
       if (!(await isClosedIn(farewell + requests + hooks))) {
         // It ends with the last events, and a hook that hangs keeps it from coming to that.
-        await sendLastEvents(flush);
+        await Sentry.flush(flush);
         if (!(await isClosedIn(0))) {
           app.log.error('something of the application does not close: stopping without it');
           failed = true;

@@ -1,87 +1,45 @@
-/**
- * Everything that watches the application: the article's `DjangoIntegration()`. This folder imports
- * nothing from outside of it, and can be taken to another application as it is:
- * docs/your-own-application.md.
- */
+/** Errors, traces and metrics of a Fastify application: the article's `DjangoIntegration()`, and its /metrics. */
 import * as Sentry from '@sentry/node';
 import type { FastifyInstance, FastifyListenOptions } from 'fastify';
 import fp from 'fastify-plugin';
-import errors, { ReportingLog } from './errors.ts';
-import { type InfoOptions, setInfo } from './info-metrics.ts';
-import { buildMetricsServer } from './metrics-server.ts';
-import otlpTraces, { sendLastSpans } from './otlp-traces.ts';
-import { collectProcessMetrics } from './registry.ts';
-import { decorateReply } from './request.ts';
+import { Registry, type RegistryContentType, register } from 'prom-client';
+import metricsServer from './metrics-server.ts';
 import requestMetrics from './request-metrics.ts';
-import scopes from './scope.ts';
-import { genReqId } from './trace-context.ts';
-import type { TraceOptions } from './traces.ts';
-import * as transport from './transport.ts';
+import sentry from './sentry.ts';
 
-export { eventIdOf, ReportingLog } from './errors.ts';
-export { onEnd, requestLabels, routeLabels, statusCodeOf } from './request.ts';
-export { isTraced } from './scope.ts';
+export { labelsOf, onEnd, routeLabels } from './request.ts';
+export { recordedTraceId } from './sentry.ts';
+export { traceIds } from './trace-ids.ts';
 
-/** Fastify's options for one id everywhere: a request's id is its trace's, and in every log line. */
-export const traceIds = {
-  genReqId,
-  logController: new ReportingLog({ requestIdLogLabel: 'trace_id' }),
-};
-
-/**
- * Sends the events and the spans that still wait, for at most so many milliseconds. To be called when the
- * process ends: spans that come later are sent no more.
- */
-export async function sendLastEvents(timeout: number): Promise<void> {
-  await Promise.all([transport.sendLastEvents(timeout), sendLastSpans(timeout)]);
-}
-
-export interface MonitoringOptions extends InfoOptions, TraceOptions, transport.WaitingOptions {
-  /** Where /metrics is served: by default at port 9464 of this machine alone, with false nowhere. */
+export interface MonitoringOptions {
+  /** Where /metrics is served: port 9464 of this machine alone by default, with false nowhere. */
   metrics?: FastifyListenOptions | false;
-  /** Milliseconds to send what still waits when the application closes: 2000 by default. */
+  /** How many traces are started per second at most, 10 by default. */
+  maxTracesPerSecond?: number;
+  /** Milliseconds to send the last events when the application closes, 2000 by default. */
   flushTimeout?: number;
+  /** prom-client's default registry by default. It will say OpenMetrics, which exemplars need. */
+  registry?: Registry;
 }
 
-/** With other ids the log, the header and the tracker would each name another one, or none. */
-function refuseIds(): never {
-  throw new Error(
-    'Monitoring needs its ids: create the application with Fastify({ ...traceIds }), without genReqId or requestIdHeader of its own, and call no setGenReqId.',
-  );
-}
-
-/** To be awaited, and registered before everything else: it sees the first route, and closes last. */
+/** To be awaited before the first route: hooks see only the routes after them. */
 async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
-  if ((app as { genReqId?: unknown }).genReqId !== genReqId) refuseIds();
-  app.setGenReqId = refuseIds;
+  const { metrics = { port: 9464 }, maxTracesPerSecond, flushTimeout = 2_000 } = options;
+  const registry: Registry<RegistryContentType> = options.registry ?? register;
+  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
+
   if (!Sentry.isInitialized()) {
     app.log.warn(
-      'Sentry.init was not called before the monitoring, so that no error of a request is reported: ' +
-        'start with node --import ./dist/instrument.js',
+      'Sentry.init was not called, so that no error is reported: start with node --import ./dist/instrument.js',
     );
   }
-  decorateReply(app);
-  await app.register(otlpTraces, options);
-  await app.register(scopes, options);
-  // What failed is reported before the metrics name its event.
-  await app.register(errors);
-  await app.register(requestMetrics);
-  setInfo(options);
-  transport.startTransport(app.log, options);
-
-  const { metrics = { port: 9464 } } = options;
-  const metricsServer = buildMetricsServer(app.log);
-  app.addHook('onReady', async () => {
-    collectProcessMetrics();
-    if (!metrics) return;
-    const address = await metricsServer.listen(metrics);
-    app.log.info(`Metrics at ${address}/metrics`);
-  });
+  // Hooks that close run in reverse order: what failed last is sent, too.
   app.addHook('onClose', async () => {
-    await metricsServer.close();
-    // The last thing: requests that were drained just now may have failed, too.
-    await sendLastEvents(options.flushTimeout ?? 2_000);
+    await Sentry.flush(flushTimeout);
   });
+  await app.register(sentry, { maxTracesPerSecond });
+  await app.register(requestMetrics, { registry });
+  if (metrics) await app.register(metricsServer, { listen: metrics, registry });
 }
 
 export default fp(monitoring, { name: 'monitoring' });

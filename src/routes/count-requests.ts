@@ -1,13 +1,13 @@
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { requestCount } from '../metrics.ts';
-import { requestLabels, routeLabels } from '../monitoring/index.ts';
+import { labelsOf, routeLabels } from '../monitoring/index.ts';
 
 /** The article's `REQUEST_COUNT.labels(request.method, request.path).inc()`, for every route. */
 async function countRequests(app: FastifyInstance) {
   // #region counter
   app.addHook('onRequest', (request, _reply, done) => {
-    requestCount.inc(requestLabels(request));
+    requestCount.inc(labelsOf(request));
     done();
   });
   // #endregion

@@ -1,0 +1,163 @@
+import { randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { ReadableStream } from 'node:stream/web';
+import * as Sentry from '@sentry/node';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import fp from 'fastify-plugin';
+import { onEnd, routeOf } from './request.ts';
+import { traceContextOf } from './trace-ids.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The error that this request met, and the id of its event: there is one if the answer is a 5xx. */
+    failure: Failure | null;
+    /** `Sentry.captureException` with this request's user, tags and trace, in any callback. */
+    captureException: (error: unknown, hint?: Sentry.EventHint) => string;
+  }
+  interface FastifyContextConfig {
+    /** False for routes that are never traced, such as probes and static files. */
+    traced?: boolean;
+  }
+}
+
+export interface Failure {
+  error: unknown;
+  /** A UUID; undefined if Sentry is off. */
+  eventId: string | undefined;
+}
+
+export interface SentryOptions {
+  /** How many traces are started per second at most, 10 by default. A `tracesSampler` decides without it. */
+  maxTracesPerSecond?: number | undefined;
+}
+
+/** The id of the current request's trace if it is recorded, so that a page can link it. */
+export function recordedTraceId(): string | undefined {
+  const { traceId, traceFlags = 0 } = Sentry.getActiveSpan()?.spanContext() ?? {};
+  return (traceFlags & 1) === 1 ? traceId : undefined;
+}
+
+/** Gives each request scopes and a trace of its own, and reports the error behind each 5xx. */
+async function sentry(app: FastifyInstance, { maxTracesPerSecond = 10 }: SentryOptions) {
+  const { tracesSampler, tracesSampleRate } = Sentry.getClient()?.getOptions() ?? {};
+  const isTracingOff = tracesSampleRate === undefined && !tracesSampler;
+  const isWithinLimit = rateLimit(maxTracesPerSecond);
+
+  /** Decides before there is a span, which costs more than all the rest. */
+  function isTraced(request: FastifyRequest): boolean {
+    if (request.is404 || request.routeOptions.config.traced === false) return false;
+    if (tracesSampler) return true;
+    // The SDK decides by the same number when the span starts.
+    const { sampled, sampleRand } = traceContextOf(request.raw);
+    return (sampled ?? sampleRand < Number(tracesSampleRate)) && isWithinLimit();
+  }
+
+  app.decorateRequest('failure', null);
+  app.decorateRequest('captureException', Sentry.captureException);
+
+  app.addHook('onRequest', (request, reply, done) => {
+    Sentry.withIsolationScope((isolationScope) => {
+      const scope = Sentry.getCurrentScope();
+      const traceContext = traceContextOf(request.raw);
+      scope.setPropagationContext(traceContext);
+      reply.header('x-trace-id', traceContext.traceId);
+      isolationScope.setTransactionName(`${request.method} ${routeOf(request)}`);
+      isolationScope.setSDKProcessingMetadata(requestData(request));
+      if (isTracingOff) follow(request, done);
+      // Without it a span that is started in this request would become a trace of its own.
+      else if (!isTraced(request)) Sentry.suppressTracing(() => follow(request, done));
+      else Sentry.withActiveSpan(startRequestSpan(request, reply), () => follow(request, done));
+    });
+  });
+
+  app.addHook('onError', (request, _reply, error, done) => {
+    request.failure = failureOf(error);
+    done();
+  });
+
+  // Not in onError: the error handler may still answer with a 4xx.
+  app.addHook('onSend', (request, reply, payload, done) => {
+    if (reply.statusCode >= 500) report(request);
+    const stream = payload instanceof ReadableStream ? Readable.fromWeb(payload) : payload;
+    if (stream instanceof Readable) reportBreak(stream, request, reply);
+    done(null, stream);
+  });
+}
+
+/** What events say of the request. The SDK takes from it what `dataCollection` allows. */
+function requestData({ method, protocol, host, url, headers, ip }: FastifyRequest) {
+  const normalizedRequest = {
+    method,
+    url: `${protocol}://${host}${url}`,
+    query_string: url.split('?')[1] ?? '',
+    headers: headers as Record<string, string>,
+  };
+  return { normalizedRequest, ipAddress: ip };
+}
+
+/** Goes on in the current scopes, which are kept: a time limit or a pool calls back in others. */
+function follow(request: FastifyRequest, done: () => void): void {
+  const [isolationScope, scope] = [Sentry.getIsolationScope(), Sentry.getCurrentScope()];
+  request.captureException = (error, hint) =>
+    Sentry.withIsolationScope(isolationScope, () => scope.captureException(error, hint));
+  done();
+}
+
+function startRequestSpan(request: FastifyRequest, reply: FastifyReply): Sentry.Span {
+  const span = Sentry.startInactiveSpan({
+    name: `${request.method} ${routeOf(request)}`,
+    op: 'http.server',
+    attributes: {
+      'sentry.segment.name.source': 'route',
+      'http.request.method': request.method,
+      'http.route': routeOf(request),
+      'url.path': request.url.split('?')[0],
+    },
+  });
+  onEnd(reply, (statusCode) => {
+    const eventId = statusCode >= 500 && request.failure?.eventId;
+    if (eventId) span.setAttribute('sentry.event_id', eventId);
+    Sentry.setHttpStatus(span, statusCode);
+    span.end();
+  });
+  return span;
+}
+
+const failureOf = (error: unknown): Failure => ({
+  error,
+  eventId: Sentry.isEnabled() ? randomUUID() : undefined,
+});
+
+function report({ failure, captureException }: FastifyRequest): void {
+  if (!failure?.eventId) return;
+  captureException(failure.error, {
+    event_id: failure.eventId.replaceAll('-', ''),
+    mechanism: { type: 'fastify', handled: false },
+  });
+}
+
+/** Reports a stream that breaks after the headers. Before them, Fastify asks the error handler. */
+function reportBreak(stream: Readable, request: FastifyRequest, reply: FastifyReply): void {
+  const onBreak = (error: Error) => {
+    if (!reply.raw.headersSent) return;
+    // For the metrics and the trace: the client has seen another status.
+    reply.code(500);
+    request.failure = failureOf(error);
+    report(request);
+  };
+  stream.once('error', onBreak);
+  // What a stream says after the client has left is no error of this application.
+  onEnd(reply, () => stream.off('error', onBreak));
+}
+
+/** Says yes at most `perSecond` times a second. */
+function rateLimit(perSecond: number): () => boolean {
+  let [second, count] = [0, 0];
+  return () => {
+    const now = Math.floor(performance.now() / 1000);
+    [second, count] = [now, now === second ? count + 1 : 1];
+    return count <= perSecond;
+  };
+}
+
+export default fp(sentry, { name: 'sentry' });
