@@ -1,4 +1,18 @@
-import { writeFileSync } from 'node:fs';
-import { prometheusRule } from './prometheus-rule.ts';
+/** Writes the rules of prometheus/rules as the Prometheus Operator takes them: in one object. */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { parse, stringify } from 'yaml';
 
-writeFileSync('deploy/kubernetes/base/prometheusrule.yaml', prometheusRule());
+const groups = readdirSync('prometheus/rules')
+  .sort()
+  .flatMap((file) => parse(readFileSync(`prometheus/rules/${file}`, 'utf8')).groups);
+const rule = {
+  apiVersion: 'monitoring.coreos.com/v1',
+  kind: 'PrometheusRule',
+  metadata: { name: 'app' },
+  spec: { groups },
+};
+const heading = '# Made of prometheus/rules by `npm run kubernetes`. Change it there.\n';
+writeFileSync(
+  'deploy/kubernetes/base/prometheusrule.yaml',
+  heading + stringify(rule, { lineWidth: 0 }),
+);
