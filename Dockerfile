@@ -21,7 +21,7 @@ COPY src src
 # The guide quotes these.
 COPY prometheus.yml alertmanager.yml ./
 COPY prometheus/rules prometheus/rules
-COPY grafana/dashboard.ts grafana/
+COPY grafana/dashboards grafana/dashboards
 # A clone that was made with a strict umask is readable for its owner only, and not for USER node below.
 RUN chmod -R go+rX .
 

@@ -13,8 +13,10 @@ const FILES = [
   'prometheus/rules/alerts.yml',
   'prometheus/rules/recording.yml',
   'alertmanager.yml',
-  'grafana/dashboard.ts',
 ];
+
+/** JSON has no comments to mark a region with: the guide quotes the query of the first panel. */
+const DASHBOARD = 'grafana/dashboards/application.json';
 
 const REGION = /^ *(?:\/\/ )?#region (?<name>\S+)\n(?<code>.*?)^ *(?:\/\/ )?#endregion$/gms;
 
@@ -33,5 +35,9 @@ export function readSnippets(): Record<string, Snippet> {
       snippets[name] = { file, code: code.replaceAll(RegExp(`^ {${indentation}}`, 'gm'), '') };
     }
   }
+  const [panel] = JSON.parse(
+    readFileSync(new URL(`../../${DASHBOARD}`, import.meta.url), 'utf8'),
+  ).panels;
+  snippets.panel = { file: DASHBOARD, code: `${panel.targets[0].expr}\n` };
   return snippets;
 }
