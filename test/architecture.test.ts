@@ -1,44 +1,57 @@
+/** Imports in src go one way, so that the monitoring can be taken to another application. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { posix } from 'node:path';
 import { test } from 'node:test';
-import { parse } from 'yaml';
 
-const page = readFileSync('docs/architecture.md', 'utf8');
-const compose: Record<
-  string,
-  { networks?: string[]; network_mode?: string; ports?: string[]; profiles?: string[] }
-> = parse(readFileSync('docker-compose.yml', 'utf8'), { merge: true }).services;
-
-const [, diagram = ''] = /^```mermaid\n(.*?)^```$/ms.exec(page) ?? [];
-const arrows = [...diagram.matchAll(/^ +(\S+) -- "(.+)" --> (\S+)$/gm)].map(
-  ([, from = '', label = '', to = '']) => ({ from, label, to }),
-);
-const services = [...diagram.matchAll(/^ +([\w-]+)\["/gm)].map(([, name = '']) => name);
-
-test('the diagram has every service', () => {
-  assert.deepEqual(services.sort(), Object.keys(compose).sort());
-});
-
-test('the diagram has every conversation, on its network', () => {
-  const drawn = arrows
-    .filter(({ from }) => from !== 'browser')
-    .flatMap(({ from, label, to }) => [from, to].map((name) => `${label.split(' ')[0]}: ${name}`));
-  const configured = Object.entries(compose).flatMap(([name, { networks = [] }]) =>
-    networks.map((network) => `${network}: ${name}`),
-  );
-  assert.deepEqual(drawn.sort(), configured.sort());
-});
-
-test('the diagram has every published port, and all are of this machine alone', () => {
-  const drawn = arrows
-    .filter(({ from }) => from === 'browser')
-    .map(({ label, to }) => `${to} ${Number.parseInt(label, 10)}`);
-  const configured = Object.entries(compose).flatMap(([name, { ports = [] }]) =>
-    ports.map((port) => {
-      const [, published] = /^127\.0\.0\.1:\$\{\w+:-(\d+)\}:\d+$/.exec(port) ?? [];
-      assert.ok(published, `${name} publishes ${port}`);
-      return `${name} ${published}`;
+/** What each file in src imports of src, with paths that start there. */
+const imports = new Map(
+  readdirSync('src', { recursive: true, encoding: 'utf8' })
+    .map((file) => file.replaceAll('\\', '/'))
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => {
+      const source = readFileSync(`src/${file}`, 'utf8');
+      const relative = source.matchAll(/\b(?:from|import) *\(?'(\.[^']+)'/g);
+      return [
+        file,
+        [...relative].map(([, path = '']) => posix.join(posix.dirname(file), path)),
+      ] as const;
     }),
-  );
-  assert.deepEqual(drawn.sort(), configured.sort());
+);
+
+const RULES = [
+  {
+    name: 'the monitoring imports nothing from outside of it',
+    of: /^(monitoring\/|instrument\.ts)/,
+    allowed: /^(monitoring\/|instrument\.ts)/,
+  },
+  {
+    name: 'the spool imports nothing of the project',
+    of: /^monitoring\/spool\.ts$/,
+    allowed: /^$/,
+  },
+  {
+    name: 'pages and the server use the monitoring through its index.ts only',
+    of: /^(guide|http|routes)\//,
+    allowed: /^(?!monitoring\/|instrument\.ts)|^monitoring\/index\.ts$/,
+  },
+];
+
+for (const { name, of, allowed } of RULES) {
+  test(name, () => {
+    const files = [...imports].filter(([file]) => of.test(file));
+    assert.ok(files.length > 0);
+    const wrong = files.flatMap(([file, paths]) =>
+      paths.filter((path) => !allowed.test(path)).map((path) => `${file} imports ${path}`),
+    );
+    assert.deepEqual(wrong, []);
+  });
+}
+
+test('no imports go in a circle', () => {
+  const visit = (file: string, from: string[]): void => {
+    assert.ok(!from.includes(file), [...from, file].join(' imports '));
+    for (const path of imports.get(file) ?? []) visit(path, [...from, file]);
+  };
+  for (const file of imports.keys()) visit(file, []);
 });

@@ -2,15 +2,26 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { parse } from 'yaml';
+import { readReadme } from './helpers/readme.ts';
 
-const documents = ['.', 'docs', 'docs/alerts', 'bench', 'deploy/kubernetes'].flatMap((folder) =>
+const FOLDERS = ['.', 'bench', 'deploy/kubernetes', 'docs', 'docs/alerts', 'prometheus/targets'];
+const documents = FOLDERS.flatMap((folder) =>
   readdirSync(folder)
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(folder, name)),
 );
+const { scripts } = JSON.parse(readFileSync('package.json', 'utf8'));
+
+/** A link to a file or a heading of this repository. */
+const LINK = /\]\((?!\w+:)([^)#\s]*)#?([^)\s]*)\)/g;
+/** A path in this repository, as it is named in a text or in a code block. */
+const PATH =
+  /(?<![\w./@:-])(?:bench|deploy|docs|scripts|src|test|views|grafana\/\w+(?=\/))\/[\w/.-]*\w/g;
+const NPM_SCRIPT = /\bnpm run (?:-\S+ )*([\w:-]+)/g;
 
 /** The anchors of a document's headings, as GitHub makes them. */
-function anchors(document: string): string[] {
+function anchorsOf(document: string): string[] {
   const headings = readFileSync(document, 'utf8').matchAll(/^#+ (.+)$/gm);
   return [...headings].map(([, heading = '']) =>
     heading
@@ -21,31 +32,39 @@ function anchors(document: string): string[] {
 }
 
 for (const document of documents) {
-  test(`${document} links to what exists`, () => {
-    const text = readFileSync(document, 'utf8').replaceAll(/^(```|~~~).*?^\1$/gms, '');
-    for (const [, target = ''] of text.matchAll(/\]\(((?!\w+:)[^)\s]+)\)/g)) {
-      const [file = '', anchor] = target.split('#');
+  test(`${document} names and links what exists`, () => {
+    const text = readFileSync(document, 'utf8');
+    const missing: string[] = [];
+    for (const [link, file = '', anchor = ''] of text.matchAll(LINK)) {
       const path = file === '' ? document : join(dirname(document), file);
-      assert.ok(existsSync(path), `${target} exists`);
-      if (anchor && statSync(path).isFile()) {
-        assert.ok(anchors(path).includes(anchor), `${target} is a heading`);
-      }
+      const exists =
+        existsSync(path) &&
+        (anchor === '' || statSync(path).isDirectory() || anchorsOf(path).includes(anchor));
+      if (!exists) missing.push(link);
     }
+    for (const [path] of text.matchAll(PATH)) if (!existsSync(path)) missing.push(path);
+    for (const [command, name = ''] of text.matchAll(NPM_SCRIPT)) {
+      if (!(name in scripts)) missing.push(command);
+    }
+    assert.deepEqual(missing, []);
   });
 }
 
-test('every npm script that a document names exists, and every file that a script names', () => {
-  const { scripts } = JSON.parse(readFileSync('package.json', 'utf8'));
-  for (const document of documents) {
-    const named = readFileSync(document, 'utf8').matchAll(/\bnpm run (?:-\S+ )*([\w:-]+)/g);
-    for (const [, name = ''] of named) {
-      assert.ok(name in scripts, `${document} names npm run ${name}`);
-    }
-  }
-  for (const [name, command] of Object.entries<string>(scripts)) {
-    // "dist" is there after a build only.
-    for (const [file] of command.matchAll(/(?<=^| )(?!\.?\/?dist)[\w./-]+\.(ts|json)\b/g)) {
-      assert.ok(existsSync(file), `npm run ${name} names ${file}`);
-    }
+test('both READMEs have the same sections, commands, code, settings and links', () => {
+  // Headings and the picture of the guide are in each one's own language, and so is the other README.
+  const isOwn = (link: string) => /^#|^README|guide-..\.png$/.test(link);
+  const [english, russian] = ['README.md', 'README.ru.md'].map((file) => {
+    const readme = readReadme(file);
+    return { ...readme, links: readme.links.filter((link) => !isOwn(link)) };
+  });
+  assert.deepEqual(russian, english);
+});
+
+test('the diagram in docs/architecture.md has every service that stays running', () => {
+  const diagram = /^```mermaid\n.*?^```$/ms.exec(readFileSync('docs/architecture.md', 'utf8'))?.[0];
+  const compose = parse(readFileSync('docker-compose.yml', 'utf8'), { merge: true });
+  const services = Object.entries<{ restart: string }>(compose.services);
+  for (const [name] of services.filter(([, { restart }]) => restart !== 'no')) {
+    assert.ok(diagram?.includes(`${name}[`), name);
   }
 });
