@@ -1,8 +1,11 @@
-import { Agent, get } from 'node:http';
+import { get } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { eventIdOn } from '../../helpers/event-id.ts';
 
 export interface Visit {
   path: string;
+  /** The node that it was sent to. */
+  url: string;
   /** Milliseconds of performance.now(). */
   begun: number;
   /** undefined while it is in flight. */
@@ -21,25 +24,42 @@ function pathOf(n: number): string {
 }
 
 /**
- * Visits at a steady rate, whatever becomes of the visits before, and keeps account of each.
+ * Visits at a steady rate, as a load balancer passes them on: to the nodes in turn that are ready,
+ * each on a connection of its own, and to another node only if the first refused the connection.
  *
  * @param rate visits per second
  */
-export function startVisitors(url: string, rate: number) {
-  // Below HAProxy's 20 seconds, so that it never closes a connection that is just being used.
-  const agent = new Agent({ keepAlive: true, timeout: 10_000 });
+export function startVisitors(urls: string[], rate: number) {
   const visits: Visit[] = [];
+  const ready = new Set(urls);
+  const stopping = new AbortController();
 
-  const visit = () => {
-    const path = pathOf(visits.length);
-    const visit: Visit = { path, begun: performance.now(), status: 0 };
-    visits.push(visit);
+  for (const url of urls) {
+    (async () => {
+      while (!stopping.signal.aborted) {
+        const check = fetch(`${url}/readyz`, { signal: AbortSignal.timeout(500) });
+        const { ok } = await check.catch(() => ({ ok: false }));
+        if (ok) ready.add(url);
+        else ready.delete(url);
+        await sleep(250);
+      }
+    })();
+  }
+
+  const send = (visit: Visit, tried: string[]) => {
+    const others = [...ready].filter((url) => !tried.includes(url));
+    visit.url = others[visits.indexOf(visit) % others.length] ?? '';
     const end = (result: Partial<Visit>) => {
       visit.ended ??= performance.now();
       Object.assign(visit, result);
     };
-    const fail = (error: Error) => end({ error: error.message });
-    get(url + path, { agent, signal: AbortSignal.timeout(30_000) }, (response) => {
+    if (visit.url === '') return end({ error: 'no node is ready' });
+    const fail = (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED') send(visit, [...tried, visit.url]);
+      else end({ error: error.message });
+    };
+    const options = { agent: false, signal: AbortSignal.timeout(15_000) } as const;
+    get(visit.url + visit.path, options, (response) => {
       let body = '';
       response.setEncoding('utf8');
       response.on('data', (chunk) => {
@@ -53,16 +73,18 @@ export function startVisitors(url: string, rate: number) {
     }).on('error', fail);
   };
 
-  const timer = setInterval(visit, 1000 / rate);
+  const timer = setInterval(() => {
+    const visit = { path: pathOf(visits.length), url: '', begun: performance.now(), status: 0 };
+    visits.push(visit);
+    send(visit, []);
+  }, 1000 / rate);
   return {
     visits,
     /** Begins no more visits, and resolves when all are over. */
     async stop() {
       clearInterval(timer);
-      while (visits.some(({ ended }) => ended === undefined)) {
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-      agent.destroy();
+      while (visits.some(({ ended }) => ended === undefined)) await sleep(50);
+      stopping.abort();
     },
   };
 }
