@@ -35,9 +35,8 @@ export function readSnippets(): Record<string, Snippet> {
       snippets[name] = { file, code: code.replaceAll(RegExp(`^ {${indentation}}`, 'gm'), '') };
     }
   }
-  const [panel] = JSON.parse(
-    readFileSync(new URL(`../../${DASHBOARD}`, import.meta.url), 'utf8'),
-  ).panels;
-  snippets.panel = { file: DASHBOARD, code: `${panel.targets[0].expr}\n` };
+  const dashboard = readFileSync(new URL(`../../${DASHBOARD}`, import.meta.url), 'utf8');
+  const [query = ''] = /^ *"targets": \[\n.*?\n {6}\]/ms.exec(dashboard) ?? [];
+  snippets.panel = { file: DASHBOARD, code: `${query.replaceAll(/^ {6}/gm, '')}\n` };
   return snippets;
 }
