@@ -1,16 +1,21 @@
-/** This project's metrics, and nothing that reports errors. */
+/** Bare with this project's metrics, and nothing that reports errors. */
 import Fastify from 'fastify';
-import { config } from '../../dist/config.js';
-import { activeUsers } from '../../dist/metrics.js';
-import { buildMetricsServer } from '../../dist/monitoring/metrics-server.js';
+import { register } from 'prom-client';
+import { activeUsers, requestCount } from '../../dist/metrics.js';
 import requestMetrics from '../../dist/monitoring/request-metrics.js';
-import countRequests from '../../dist/routes/count-requests.js';
 import myView from './my-view.js';
 
-const app = Fastify({ logger: { level: config.LOG_LEVEL } });
+const app = Fastify({ logger: { level: process.env.LOG_LEVEL } });
 app.register(requestMetrics);
-app.register(countRequests);
-app.register(myView, { activeUsers });
+app.addHook('onRequest', (request, reply, done) => {
+  requestCount.inc({ method: request.method, endpoint: request.routeOptions.url });
+  activeUsers.inc();
+  reply.raw.once('close', () => activeUsers.dec());
+  done();
+});
+app.register(myView);
+await app.listen({ port: process.env.PORT });
 
-await app.listen({ port: config.PORT });
-await buildMetricsServer().listen({ port: config.METRICS_PORT });
+const metrics = Fastify();
+metrics.get('/metrics', () => register.metrics());
+await metrics.listen({ port: process.env.METRICS_PORT });
