@@ -1,21 +1,21 @@
-/** Bare with this project's metrics, and nothing that reports errors. */
+/** Bare with the metrics of src/monitoring and src/metrics.ts, and nothing that reports errors. */
 import Fastify from 'fastify';
-import { register } from 'prom-client';
+import { Registry, register as registry } from 'prom-client';
 import { activeUsers, requestCount } from '../../dist/metrics.js';
+import metricsServer from '../../dist/monitoring/metrics-server.js';
+import { labelsOf, onEnd } from '../../dist/monitoring/request.js';
 import requestMetrics from '../../dist/monitoring/request-metrics.js';
 import myView from './my-view.js';
 
 const app = Fastify({ logger: { level: process.env.LOG_LEVEL } });
-app.register(requestMetrics);
+registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
+await app.register(requestMetrics, { registry });
+await app.register(metricsServer, { listen: { port: process.env.METRICS_PORT }, registry });
 app.addHook('onRequest', (request, reply, done) => {
-  requestCount.inc({ method: request.method, endpoint: request.routeOptions.url });
+  requestCount.inc(labelsOf(request));
   activeUsers.inc();
-  reply.raw.once('close', () => activeUsers.dec());
+  onEnd(reply, () => activeUsers.dec());
   done();
 });
 app.register(myView);
 await app.listen({ port: process.env.PORT });
-
-const metrics = Fastify();
-metrics.get('/metrics', () => register.metrics());
-await metrics.listen({ port: process.env.METRICS_PORT });
