@@ -6,7 +6,6 @@ export interface Summary {
 }
 
 export function summarize(values: number[]): Summary {
-  if (values.length === 0) throw new RangeError('nothing was measured');
   const sorted = [...values].sort((a, b) => a - b);
   const at = (index: number) => sorted[index] as number;
   const last = sorted.length - 1;
@@ -17,17 +16,9 @@ export function summarize(values: number[]): Summary {
   };
 }
 
-/**
- * How many times the base each measurement is, both taken in the same round: what slows the machine
- * down for a while slows both, and is not in the ratio.
- */
+/** How many times the base each measurement is, both taken in the same round. */
 export function ratios(values: number[], base: number[]): number[] {
   return values.map((value, round) => value / (base[round] as number));
-}
-
-/** How much more than the base each measurement is, both taken in the same round. */
-export function differences(values: number[], base: number[]): number[] {
-  return values.map((value, round) => value - (base[round] as number));
 }
 
 /** The list begun at another place in each round, so that nobody always comes first. */

@@ -1,111 +1,65 @@
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-
-/** A server to measure: a program that serves the same page as all the others. */
+/** A server to measure. Each serves the same page, as far as it is written for this benchmark. */
 export interface Variant {
   name: string;
   title: string;
-  command: string[];
+  /** What Node.js runs, from the project's folder. */
+  program: string;
+  /** Loaded before the program, with `--import`. */
+  imports?: string[];
   environment?: Record<string, string>;
-  /** What it is asked for. */
-  path: string;
-  /** What it claims to report; shown to arrive at the tracker before anything is measured. */
-  reports: ('error' | 'trace')[];
+  /** What it claims to do: shown to work before anything is measured. */
+  claims: ('metrics' | 'error' | 'trace')[];
 }
 
-const file = (path: string) => fileURLToPath(new URL(path, import.meta.url));
-const node = (...args: string[]) => [process.execPath, ...args];
-
-/** It waits for a timer, as for a database that answers at once. */
-const PAGE = '/my-view?seconds=0';
-
-/** What `npm start` runs, without npm between the benchmark and the server. */
-const { scripts } = JSON.parse(readFileSync(file('../package.json'), 'utf8'));
-// Without "exec node".
-const product = node(...scripts.start.split(' ').slice(2));
-
-const WITH_SDK_DEFAULTS = ['--import', file('variants/sdk-defaults.js')];
-
-export const VIRTUAL_ENVIRONMENT = file('.venv');
+const SDK_DEFAULTS = ['./bench/variants/sdk-defaults.js'];
+const APPLICATION = { program: './dist/server.js', imports: ['./dist/instrument.js'] };
 
 /** In the order of the table. The first is what the others are compared with. */
 export const variants: Variant[] = [
   {
     name: 'bare',
-    title: 'Fastify, nothing else',
-    command: node(file('variants/bare.js')),
-    path: PAGE,
-    reports: [],
+    title: 'Fastify without monitoring',
+    program: './bench/variants/bare.js',
+    claims: [],
   },
   {
     name: 'metrics',
-    title: "this project's metrics",
-    command: node(file('variants/metrics.js')),
-    path: PAGE,
-    reports: [],
+    title: 'bare with the metrics of this project',
+    program: './bench/variants/metrics.js',
+    claims: ['metrics'],
   },
   {
     name: 'folder',
-    title: 'src/monitoring in an application of your own, as it ships',
-    command: node('--import', file('../dist/instrument.js'), file('variants/folder.js')),
-    path: PAGE,
-    reports: ['error', 'trace'],
-  },
-  {
-    name: 'errors',
-    title: "this project's metrics and errors, no traces",
-    command: product,
-    environment: { SENTRY_TRACES_SAMPLE_RATE: '0' },
-    path: PAGE,
-    reports: ['error'],
+    title: 'bare with src/instrument.ts and src/monitoring',
+    program: './bench/variants/folder.js',
+    imports: ['./dist/instrument.js'],
+    claims: ['metrics', 'error', 'trace'],
   },
   {
     name: 'ships',
-    title: '**what this project ships**',
-    command: product,
-    path: PAGE,
-    reports: ['error', 'trace'],
+    title: 'this application',
+    ...APPLICATION,
+    claims: ['metrics', 'error', 'trace'],
   },
   {
     name: 'everything-traced',
-    title: 'this project, every request traced',
-    command: product,
+    title: 'this application, every request traced',
+    ...APPLICATION,
     environment: { SENTRY_TRACES_SAMPLE_RATE: '1', SENTRY_MAX_TRACES_PER_SECOND: '1000000' },
-    path: PAGE,
-    reports: ['error', 'trace'],
+    claims: ['metrics', 'error', 'trace'],
   },
   {
     name: 'sdk-defaults',
-    title: "this project's metrics, the SDK's defaults at 1.0",
-    command: node(...WITH_SDK_DEFAULTS, file('variants/metrics.js')),
-    path: PAGE,
-    reports: ['error', 'trace'],
+    title: "bare with the article's `Sentry.init` alone",
+    program: './bench/variants/bare.js',
+    imports: SDK_DEFAULTS,
+    claims: ['error', 'trace'],
   },
   {
     name: 'express',
-    title: "Express, express-prom-bundle, the SDK's defaults at 1.0",
-    command: node(...WITH_SDK_DEFAULTS, file('variants/express.js')),
-    path: PAGE,
-    reports: ['error', 'trace'],
-  },
-  {
-    name: 'django',
-    title: "the article's Django, its settings",
-    command: [
-      `${VIRTUAL_ENVIRONMENT}/bin/gunicorn`,
-      ...['--config', file('variants/django/gunicorn.conf.py'), 'article.wsgi'],
-    ],
-    path: PAGE,
-    reports: ['error', 'trace'],
+    title: "Express with the article's `Sentry.init` alone",
+    program: './bench/variants/express.js',
+    imports: SDK_DEFAULTS,
+    claims: ['error', 'trace'],
   },
 ];
-
-/** This project's /metrics, by how many series a counter adds to the usual ones. */
-export const scrapes: Variant[] = [10, 1_000, 10_000].map((series) => ({
-  name: `${series} series`,
-  title: series.toLocaleString('en'),
-  command: node(file('variants/scrape.js')),
-  environment: { SERIES: String(series) },
-  path: '/metrics',
-  reports: [],
-}));

@@ -1,16 +1,21 @@
-/** This project's metrics, and nothing that reports errors. */
+/** Bare with the metrics of src/monitoring and src/metrics.ts, and nothing that reports errors. */
 import Fastify from 'fastify';
-import { config } from '../../dist/config.js';
-import { activeUsers } from '../../dist/metrics.js';
-import { buildMetricsServer } from '../../dist/monitoring/metrics-server.js';
+import { Registry, register as registry } from 'prom-client';
+import { activeUsers, requestCount } from '../../dist/metrics.js';
+import metricsServer from '../../dist/monitoring/metrics-server.js';
+import { labelsOf, onEnd } from '../../dist/monitoring/request.js';
 import requestMetrics from '../../dist/monitoring/request-metrics.js';
-import countRequests from '../../dist/routes/count-requests.js';
 import myView from './my-view.js';
 
-const app = Fastify({ logger: { level: config.LOG_LEVEL } });
-app.register(requestMetrics);
-app.register(countRequests);
-app.register(myView, { activeUsers });
-
-await app.listen({ port: config.PORT });
-await buildMetricsServer().listen({ port: config.METRICS_PORT });
+const app = Fastify({ logger: { level: process.env.LOG_LEVEL } });
+registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
+await app.register(requestMetrics, { registry });
+await app.register(metricsServer, { listen: { port: process.env.METRICS_PORT }, registry });
+app.addHook('onRequest', (request, reply, done) => {
+  requestCount.inc(labelsOf(request));
+  activeUsers.inc();
+  onEnd(reply, () => activeUsers.dec());
+  done();
+});
+app.register(myView);
+await app.listen({ port: process.env.PORT });
