@@ -1,37 +1,38 @@
 import { readFileSync } from 'node:fs';
+import hljs from 'highlight.js/lib/core';
+import typescript from 'highlight.js/lib/languages/typescript';
+import yaml from 'highlight.js/lib/languages/yaml';
 
-/** The files that the guide quotes. They are in the image, too: see the Dockerfile. */
-const FILES = [
-  'src/instrument.ts',
-  'src/guide/user.ts',
-  'src/metrics.ts',
-  'src/routes/count-requests.ts',
-  'src/routes/my-view.ts',
-  'src/routes/trigger-error.ts',
-  'src/routes/work.ts',
-  'prometheus.yml',
-  'prometheus/rules/alerts.yml',
-  'prometheus/rules/recording.yml',
-  'alertmanager.yml',
-  'grafana/dashboard.ts',
-];
+hljs.registerLanguage('ts', typescript);
+hljs.registerLanguage('yml', yaml);
 
+const MARK = /^ *(?:\/\/ )?#(?:end)?region.*\n/gm;
 const REGION = /^ *(?:\/\/ )?#region (?<name>\S+)\n(?<code>.*?)^ *(?:\/\/ )?#endregion$/gms;
 
 export interface Snippet {
   file: string;
-  code: string;
+  html: string;
 }
 
-/** What stands between `#region name` and `#endregion` in these files, by the name. */
-export function readSnippets(): Record<string, Snippet> {
-  const snippets: Record<string, Snippet> = {};
-  for (const file of FILES) {
-    const source = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
-    for (const { groups: { name = '', code = '' } = {} } of source.matchAll(REGION)) {
-      const indentation = Math.min(...[...code.matchAll(/^ *(?=\S)/gm)].map(([s]) => s.length));
-      snippets[name] = { file, code: code.replaceAll(RegExp(`^ {${indentation}}`, 'gm'), '') };
-    }
-  }
-  return snippets;
+/**
+ * Reads a file that the guide quotes: "src/metrics.ts" whole, or of "src/metrics.ts#metrics" what is
+ * between `#region metrics` and `#endregion`. The Dockerfile copies these files.
+ *
+ * @throws if there is no such region.
+ */
+export function readSnippet(name: string): Snippet {
+  const [file = '', region] = name.split('#');
+  const source = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
+  const code = region ? regionsOf(source).get(region) : source.replaceAll(MARK, '');
+  if (!code) throw new Error(`${file} has no "#region ${region}", which the guide quotes`);
+  const language = file.split('.').at(-1) ?? '';
+  return { file, html: hljs.highlight(unindent(code), { language }).value };
+}
+
+const regionsOf = (source: string) =>
+  new Map([...source.matchAll(REGION)].map(({ groups }) => [groups?.name, groups?.code]));
+
+function unindent(code: string): string {
+  const indentation = Math.min(...[...code.matchAll(/^ *(?=\S)/gm)].map(([s]) => s.length));
+  return code.replaceAll(RegExp(`^ {${indentation}}`, 'gm'), '');
 }
