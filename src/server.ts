@@ -25,6 +25,7 @@ try {
 } catch (error) {
   const { message, port } = error as Error & { port?: number };
   const setting = port === config.METRICS_PORT ? 'METRICS_PORT' : 'PORT';
-  app.log.fatal(`Cannot start: ${message}. Set ${setting} or HOST to another value.`);
+  if (port === undefined) app.log.fatal(error);
+  else app.log.fatal(`Cannot listen: ${message}. Set ${setting} or HOST to another value.`);
   process.exit(1);
 }

@@ -1,5 +1,4 @@
 import { STATUS_CODES } from 'node:http';
-import * as Sentry from '@sentry/node';
 import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
 import fp from 'fastify-plugin';
 import type { Deliveries } from './deliveries.ts';
@@ -28,11 +27,7 @@ async function errorPages(app: FastifyInstance, { deliveries, links }: ErrorPage
       reply,
       'server-error.eta',
       { eventId, traceId: request.id },
-      {
-        sentryIsOn: Sentry.isEnabled(),
-        eventUrl: eventId && links.event(eventId),
-        deliveries: await deliveries(),
-      },
+      { eventUrl: eventId && links.event(eventId), deliveries: await deliveries() },
     );
   });
 
