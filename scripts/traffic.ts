@@ -23,7 +23,7 @@ function numberFrom(
   const text = values[name] || process.env[`TRAFFIC_${name.toUpperCase()}`];
   const value = text ? Number(text) : fallback;
   if (value > range.above && value <= range.upTo) return value;
-  console.error(`The ${name} is "${text}", but must be a number up to ${range.upTo}.`);
+  console.error(`${name} is "${text}", but must be a number up to ${range.upTo}.`);
   process.exit(1);
 }
 

@@ -23,9 +23,9 @@ if (!Sentry.isEnabled()) app.log.warn('Sentry is off: errors are only logged. Se
 try {
   await app.listen({ host: config.HOST, port: config.PORT });
 } catch (error) {
-  const { message, port } = error as Error & { port?: number };
+  const { message, port, syscall } = error as NodeJS.ErrnoException & { port?: number };
   const setting = port === config.METRICS_PORT ? 'METRICS_PORT' : 'PORT';
-  if (port === undefined) app.log.fatal(error);
+  if (syscall !== 'listen' && syscall !== 'getaddrinfo') app.log.fatal(error);
   else app.log.fatal(`Cannot listen: ${message}. Set ${setting} or HOST to another value.`);
   process.exit(1);
 }

@@ -35,9 +35,11 @@ test('a 500 names its event and trace, links the event, and does not disclose th
   for (const { event_id, contexts, exception } of events) {
     const page = pages.find(({ eventId }) => eventId === event_id);
     assert.equal(contexts.trace.trace_id, page?.traceId);
-    const frame = exception.values[0].stacktrace.frames.at(-1);
+    const { frames } = exception.values[0].stacktrace;
+    const [frame, ...others] = frames.filter(({ in_app }: { in_app: boolean }) => in_app);
     assert.match(frame.filename, /src\/routes\/trigger-error\.ts$/);
     assert.match(frame.context_line, /1n \/ 0n/);
+    assert.deepEqual(others, [], 'no frame of the application beside the route');
   }
 });
 

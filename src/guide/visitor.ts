@@ -54,11 +54,11 @@ async function visitor(app: FastifyInstance) {
       return readId(this, 'event');
     },
   });
+  // Async, so that the stack trace of a route's error does not contain the hooks.
   // #region context
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', async (request) => {
     const visitorId = readId(request, 'visitor');
     if (visitorId) Sentry.setUser({ id: visitorId });
-    done();
   });
   // #endregion
 }
