@@ -57,7 +57,7 @@ const languageOf = (html: string) => /<html lang="(\w+)">/.exec(html)?.[1];
 test('my-view counts every visit, and the gauge is up while it is served', async (t) => {
   const app = await spawnApp(t);
   const gaugeIs = (value: number) =>
-    eventually(async () => assert.equal(await app.metric(GAUGE), value));
+    eventually(async () => assert.equal(await app.metric(GAUGE), value), 5);
   assert.equal(await app.metric(COUNTER), 0, 'the series exists before the first visit');
 
   const visits = ['/my-view', '/my-view/', '/my-view'].map((path) => app.get(`${path}?seconds=1`));
@@ -262,7 +262,7 @@ test('the guide says that events were lost, and why', async (t) => {
   assert.doesNotMatch(html, /<p class="done">Sentry is on/);
 });
 
-test('a text that a language lacks stops the start', async (t) => {
+test('a text that a language lacks stops the start', { timeout: 30_000 }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'texts-'));
   t.after(() => rmSync(folder, { recursive: true }));
   for (const name of readdirSync('.')) {

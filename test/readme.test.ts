@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { readConfig } from '../src/config.ts';
-import { eventUrl } from '../src/guide/links.ts';
+import { linksFor } from '../src/guide/links.ts';
 import { readReadme } from './helpers/readme.ts';
 
 const english = readReadme('README.md');
@@ -37,7 +37,7 @@ test('the application takes the links of every other tracker, and appends the id
       link.replaceAll(/<\w+>/g, 'acme'),
     );
     const config = readConfig({ SENTRY_URL, SENTRY_EVENT_URL });
-    const { searchParams } = new URL(eventUrl(config, '0123456789abcdef0123456789abcdef'));
+    const { searchParams } = new URL(linksFor(config).event('01234567-89ab-cdef-0123-456789abcdef'));
     assert.equal(searchParams.get('query'), '01234567-89ab-cdef-0123-456789abcdef');
     assert.ok(SENTRY_EVENT_URL.startsWith(SENTRY_URL));
     return tracker;

@@ -1,25 +1,9 @@
 import type { Config } from '../config.ts';
 
-/** The pages of the other services; '' where there is none. */
-export interface Links {
-  tracker: string;
-  jaeger: string;
-  prometheus: string;
-  grafana: string;
-  alertmanager: string;
-  mailbox: string;
-  metrics: string;
-  event: (eventId: string) => string;
-  trace: (traceId: string) => string;
-  /** Jaeger's search for the slow requests of the last hour. */
-  slowTraces: string;
-  /** A page of Prometheus. */
-  prometheusPage: (path: string) => string;
-  /** Prometheus's graph of a query. */
-  query: (expression: string) => string;
-}
+export type Links = ReturnType<typeof linksFor>;
 
-export function linksFor(config: Config): Links {
+/** The pages of the other services; '' where there is none. */
+export function linksFor(config: Config) {
   const { JAEGER_URL, PROMETHEUS_URL, SENTRY_EVENT_URL } = config;
   const slow = {
     service: config.OTEL_SERVICE_NAME,
@@ -27,7 +11,6 @@ export function linksFor(config: Config): Links {
     lookback: '1h',
     limit: '20',
   };
-  const prometheusPage = (path: string) => PROMETHEUS_URL && PROMETHEUS_URL + path;
   return {
     tracker: config.SENTRY_URL,
     jaeger: JAEGER_URL,
@@ -35,12 +18,15 @@ export function linksFor(config: Config): Links {
     grafana: config.GRAFANA_URL,
     alertmanager: config.ALERTMANAGER_URL,
     mailbox: config.MAILDEV_URL,
+    /** As the browser sees them: Docker publishes the port on this machine. */
     metrics: `http://localhost:${config.METRICS_PORT}/metrics`,
-    event: (eventId) => SENTRY_EVENT_URL && SENTRY_EVENT_URL + eventId,
-    trace: (traceId) => JAEGER_URL && `${JAEGER_URL}/trace/${traceId}`,
+    event: (eventId: string) => SENTRY_EVENT_URL && SENTRY_EVENT_URL + eventId,
+    trace: (traceId: string) => JAEGER_URL && `${JAEGER_URL}/trace/${traceId}`,
+    /** Jaeger's search for the slow requests of the last hour. */
     slowTraces: JAEGER_URL && `${JAEGER_URL}/search?${new URLSearchParams(slow)}`,
-    prometheusPage,
-    query: (expression) => PROMETHEUS_URL && prometheusQuery(PROMETHEUS_URL, expression),
+    prometheusPage: (path: string) => PROMETHEUS_URL && PROMETHEUS_URL + path,
+    /** Prometheus's graph of a query. */
+    query: (expression: string) => PROMETHEUS_URL && prometheusQuery(PROMETHEUS_URL, expression),
   };
 }
 
