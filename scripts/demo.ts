@@ -1,7 +1,7 @@
 /**
  * The tutorial without Docker: the application under `sentry local run`, which prints every error
- * and trace to the terminal, and Prometheus, Alertmanager and Jaeger where they are installed. Ctrl-C
- * ends all of it.
+ * and trace to the terminal, and Prometheus, Alertmanager and Jaeger if they are installed. Ctrl-C
+ * stops all of them.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,7 +9,6 @@ import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parse, stringify } from 'yaml';
-import { config } from '../src/config.ts';
 
 const PORTS = {
   app: Number(process.env.PORT || 8000),
@@ -21,7 +20,17 @@ const PORTS = {
   otlp: Number(process.env.OTLP_PORT || 4318),
   jaegerHealth: Number(process.env.JAEGER_HEALTH_PORT || 13133),
 };
+const SERVER = ['--enable-source-maps', '--import', './dist/instrument.js', 'dist/server.js'];
 const url = (port: number, host = 'localhost') => `http://${host}:${port}`;
+
+const isWindows = process.platform === 'win32';
+const readJson = (file: string) => JSON.parse(readFileSync(file, 'utf8'));
+const { name, version } = readJson('package.json');
+// Not node_modules/.bin/sentry, which on Windows is a batch file.
+const SENTRY = resolve(
+  'node_modules/sentry',
+  readJson('node_modules/sentry/package.json').bin.sentry,
+);
 
 const folder = mkdtempSync(join(tmpdir(), 'monitoring-demo-'));
 const children: ChildProcess[] = [];
@@ -30,14 +39,15 @@ const children: ChildProcess[] = [];
 function installed(...names: string[]): string | undefined {
   return (process.env.PATH ?? '')
     .split(delimiter)
-    .flatMap((directory) => names.map((name) => join(directory, name)))
+    .flatMap((folder) => names.map((name) => join(folder, isWindows ? `${name}.exe` : name)))
     .find(existsSync);
 }
 
 function start(command: string, args: string[], environment = {}, stdio: 'inherit' | 'ignore') {
   const child = spawn(command, args, {
     // A process group of its own: Ctrl-C reaches this script alone, which then stops each child once.
-    detached: true,
+    // On Windows it would be a window of its own.
+    detached: !isWindows,
     stdio: ['ignore', stdio, stdio],
     env: { ...process.env, ...environment },
   });
@@ -79,7 +89,7 @@ async function stop(exitCode: number) {
 }
 process.on('SIGINT', () => stop(0));
 process.on('SIGTERM', () => stop(0));
-// npm starts this by a shell, which ends at npm's SIGTERM and passes it on to nobody.
+// npm runs this in a shell, which exits on SIGTERM without passing it on.
 const parent = process.ppid;
 setInterval(() => {
   if (process.ppid !== parent) stop(0);
@@ -134,27 +144,22 @@ if (jaeger) {
     'ignore',
   );
 }
-// "exec" is the shell's: there it puts the application in the place of the shell.
-const [, ...startCommand]: string[] = JSON.parse(
-  readFileSync('package.json', 'utf8'),
-).scripts.start.split(' ');
 start(
-  resolve('node_modules/.bin/sentry'),
-  // The command behind `npm start`, without npm and a shell around it.
-  ['local', 'run', '--port', String(PORTS.sentry), '--', ...startCommand],
+  process.execPath,
+  // The command behind `npm start`.
+  [SENTRY, 'local', 'run', '--port', String(PORTS.sentry), '--', process.execPath, ...SERVER],
   {
-    // Two lines of the log for each request would drown what Sentry has to say.
+    // Two log lines per request would bury what `sentry local` prints.
     LOG_LEVEL: process.env.LOG_LEVEL || 'warn',
     PORT: String(PORTS.app),
     METRICS_PORT: String(PORTS.metrics),
-    // `sentry local` takes events for any key and project.
+    // `sentry local` accepts events for any key and project.
     SENTRY_DSN: `http://0123456789abcdef0123456789abcdef@localhost:${PORTS.sentry}/1`,
-    // `sentry local` would set its own.
-    SENTRY_RELEASE: config.SENTRY_RELEASE,
-    // The demo asks nobody for anything: it works without a network.
+    SENTRY_ENVIRONMENT: process.env.SENTRY_ENVIRONMENT || 'development',
+    SENTRY_RELEASE: process.env.SENTRY_RELEASE || `${name}@${version}`,
+    // The demo works without a network.
     SENTRY_CLI_NO_TELEMETRY: '1',
     SENTRY_CLI_NO_UPDATE_CHECK: '1',
-    METRICS_URL: `${url(PORTS.metrics)}/metrics`,
     ...(prometheus && { PROMETHEUS_URL: url(PORTS.prometheus) }),
     ...(alertmanager && { ALERTMANAGER_URL: url(PORTS.alertmanager) }),
     ...(jaeger && {
@@ -168,7 +173,7 @@ start(
 for (const child of children) {
   child.once('exit', (code) => {
     if (stopping) return;
-    console.error(`${child.spawnargs[0]} ended with exit code ${code}; stopping the rest.`);
+    console.error(`${child.spawnargs[0]} exited with code ${code}; stopping the others.`);
     stop(1);
   });
 }
@@ -180,7 +185,7 @@ async function ready() {
     if (response?.ok) return;
     await sleep(200);
   }
-  console.error(`The application did not answer at ${url(PORTS.app)} within a minute.`);
+  console.error(`The application did not respond at ${url(PORTS.app)} within a minute.`);
   stop(1);
 }
 await ready();
@@ -196,5 +201,5 @@ console.log(`
   Jaeger         ${jaeger ? url(PORTS.jaeger) : missing('jaeger')}
   Grafana, the tracker's pages and the mailbox are in the stack: docker compose up
 
-  Ctrl-C ends all of it.
+  Ctrl-C stops everything.
 `);

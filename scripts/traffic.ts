@@ -1,21 +1,29 @@
 /**
- * Visits the application at a steady rate, so that every panel moves and, with a share of errors
- * high enough, the alert fires. Ends with Ctrl-C.
+ * Visits the application at a steady rate, so that every panel moves and, if the share of errors is
+ * high enough, the alert fires. Ctrl-C stops it.
  *
- * TRAFFIC_URL     the application                        http://127.0.0.1:8000
- * TRAFFIC_RATE    visits per second                      5
- * TRAFFIC_ERRORS  share of visits that end in an error   0.02
+ * --url     TRAFFIC_URL     the application                        http://127.0.0.1:8000
+ * --rate    TRAFFIC_RATE    visits per second                      5
+ * --errors  TRAFFIC_ERRORS  share of visits that end in an error   0.02
  */
 import process from 'node:process';
+import { parseArgs } from 'node:util';
 
-const url = process.env.TRAFFIC_URL || 'http://127.0.0.1:8000';
-const rate = numberFrom('TRAFFIC_RATE', 5, { above: 0, upTo: 1000 });
-const errors = numberFrom('TRAFFIC_ERRORS', 0.02, { above: -1, upTo: 1 });
+const option = { type: 'string' } as const;
+const { values } = parseArgs({ options: { url: option, rate: option, errors: option } });
+const url = values.url || process.env.TRAFFIC_URL || 'http://127.0.0.1:8000';
+const rate = numberFrom('rate', 5, { above: 0, upTo: 1000 });
+const errors = numberFrom('errors', 0.02, { above: -1, upTo: 1 });
 
-function numberFrom(name: string, fallback: number, range: { above: number; upTo: number }) {
-  const value = process.env[name] ? Number(process.env[name]) : fallback;
+function numberFrom(
+  name: 'rate' | 'errors',
+  fallback: number,
+  range: { above: number; upTo: number },
+) {
+  const text = values[name] || process.env[`TRAFFIC_${name.toUpperCase()}`];
+  const value = text ? Number(text) : fallback;
   if (value > range.above && value <= range.upTo) return value;
-  console.error(`${name} is "${process.env[name]}", but takes a number up to ${range.upTo}.`);
+  console.error(`${name} is "${text}", but must be a number up to ${range.upTo}.`);
   process.exit(1);
 }
 
@@ -61,7 +69,7 @@ function report() {
 
 // 0.07 * 100 is 7.000000000000001.
 const percent = Number((errors * 100).toPrecision(12));
-console.log(`${rate} visits per second to ${url}, ${percent} % of them errors. Ctrl-C ends it.`);
+console.log(`${rate} visits per second to ${url}, ${percent} % of them errors. Ctrl-C stops it.`);
 const visits = setInterval(visit, 1000 / rate);
 const reports = setInterval(report, 5000);
 

@@ -1,35 +1,23 @@
-import type { FastifyInstance } from 'fastify';
-import fp from 'fastify-plugin';
-import { register } from 'prom-client';
+import type { Counter, Gauge } from 'prom-client';
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Asks what became of this replica's events since its start. */
-    deliveries: () => Promise<Deliveries>;
-  }
+/** What src/monitoring/spool.ts counts. */
+export interface DeliveryMetrics {
+  eventsLost: Counter<'category' | 'reason'>;
+  eventsWaiting: Gauge;
 }
 
 export interface Deliveries {
-  /** How many the tracker has not taken yet. */
+  /** Events that are still to be sent to the tracker. */
   waiting: number;
-  /** How many errors were given up, for each reason for which there are some. */
+  /** Errors that were dropped, by reason. */
   lost: { reason: string; count: number }[];
 }
 
-const valuesOf = async (name: string) =>
-  (await register.getSingleMetric(name)?.get())?.values ?? [];
-
-async function readDeliveries(): Promise<Deliveries> {
-  const [waiting] = await valuesOf('sentry_events_waiting');
-  const lost = (await valuesOf('sentry_events_lost_total'))
+/** What became of this process's events: a valid DSN may lead nowhere. */
+export async function readDeliveries(metrics: DeliveryMetrics): Promise<Deliveries> {
+  const [waiting] = (await metrics.eventsWaiting.get()).values;
+  const lost = (await metrics.eventsLost.get()).values
     .filter(({ labels, value }) => labels.category === 'error' && value > 0)
     .map(({ labels, value }) => ({ reason: String(labels.reason), count: value }));
   return { waiting: waiting?.value ?? 0, lost };
 }
-
-/** Tells the pages what became of the events: a DSN may be well-formed and lead nowhere. */
-async function deliveries(app: FastifyInstance) {
-  app.decorateRequest('deliveries', readDeliveries);
-}
-
-export default fp(deliveries, { name: 'deliveries' });

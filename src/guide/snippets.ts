@@ -1,42 +1,45 @@
 import { readFileSync } from 'node:fs';
+import hljs from 'highlight.js/lib/core';
+import json from 'highlight.js/lib/languages/json';
+import typescript from 'highlight.js/lib/languages/typescript';
+import yaml from 'highlight.js/lib/languages/yaml';
 
-/** The files that the guide quotes. They are in the image, too: see the Dockerfile. */
-const FILES = [
-  'src/instrument.ts',
-  'src/guide/user.ts',
-  'src/metrics.ts',
-  'src/routes/count-requests.ts',
-  'src/routes/my-view.ts',
-  'src/routes/trigger-error.ts',
-  'src/routes/work.ts',
-  'prometheus.yml',
-  'prometheus/rules/alerts.yml',
-  'prometheus/rules/recording.yml',
-  'alertmanager.yml',
-];
+hljs.registerLanguage('json', json);
+hljs.registerLanguage('ts', typescript);
+hljs.registerLanguage('yml', yaml);
 
-/** JSON has no comments to mark a region with: the guide quotes the query of the first panel. */
-const DASHBOARD = 'grafana/dashboards/application.json';
-
-const REGION = /^ *(?:\/\/ )?#region (?<name>\S+)\n(?<code>.*?)^ *(?:\/\/ )?#endregion$/gms;
+const MARK = /^ *(?:\/\/ )?#(?:end)?region.*\n/gm;
 
 export interface Snippet {
   file: string;
-  code: string;
+  html: string;
 }
 
-/** What stands between `#region name` and `#endregion` in these files, by the name. */
-export function readSnippets(): Record<string, Snippet> {
-  const snippets: Record<string, Snippet> = {};
-  for (const file of FILES) {
-    const source = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
-    for (const { groups: { name = '', code = '' } = {} } of source.matchAll(REGION)) {
-      const indentation = Math.min(...[...code.matchAll(/^ *(?=\S)/gm)].map(([s]) => s.length));
-      snippets[name] = { file, code: code.replaceAll(RegExp(`^ {${indentation}}`, 'gm'), '') };
-    }
-  }
-  const dashboard = readFileSync(new URL(`../../${DASHBOARD}`, import.meta.url), 'utf8');
-  const [query = ''] = /^ *"targets": \[\n.*?\n {6}\]/ms.exec(dashboard) ?? [];
-  snippets.panel = { file: DASHBOARD, code: `${query.replaceAll(/^ {6}/gm, '')}\n` };
-  return snippets;
+/**
+ * Reads a file that the guide quotes: "src/metrics.ts" whole, or of "src/metrics.ts#metrics" what is
+ * between `#region metrics` and `#endregion`; of a JSON file, which has no comments, the first property
+ * of that name. The Dockerfile copies these files.
+ *
+ * @throws if there is no such region.
+ */
+export function readSnippet(name: string): Snippet {
+  const [file = '', region] = name.split('#');
+  const source = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
+  const language = file.split('.').at(-1) ?? '';
+  const quote = language === 'json' ? propertyOf : regionOf;
+  const code = region ? quote(source, region) : source.replaceAll(MARK, '');
+  if (!code) throw new Error(`${file} has no region ${region}, which the guide quotes`);
+  return { file, html: hljs.highlight(unindent(code), { language }).value };
+}
+
+const regionOf = (source: string, name: string) =>
+  RegExp(`#region ${name}\\n(.*?)^[ /]*#endregion$`, 'ms').exec(source)?.[1];
+
+/** An object or an array, which ends at the indentation of its name. */
+const propertyOf = (source: string, name: string) =>
+  RegExp(`^( *)"${name}": [[{]\\n.*?^\\1[\\]}]`, 'ms').exec(source)?.[0];
+
+function unindent(code: string): string {
+  const indentation = Math.min(...[...code.matchAll(/^ *(?=\S)/gm)].map(([s]) => s.length));
+  return code.replaceAll(RegExp(`^ {${indentation}}`, 'gm'), '');
 }

@@ -1,27 +1,27 @@
 import type { Config } from '../config.ts';
-import { prometheusQuery, slowTraces } from './links.ts';
+import type { Links } from './links.ts';
 
 /**
- * A step of the guide: what it shows and where it leads. Its words are in views/text, under
- * `guide.steps` and its id; what is named here has the same name there.
+ * A step of the guide. Its texts are in views/text, under `guide.steps` and its id; what has a name
+ * here has its label under the same name there.
  */
 export interface Step {
   id: string;
   /** The article's file, where it has one. */
   django?: string;
-  /** The lines of code that do it, by the names of their regions: see snippets.ts. */
+  /** Code to show, as readSnippet() takes it. */
   snippets: string[];
-  /** Commands to copy, by the names of the words that go before them. */
+  /** Commands to copy. */
   commands?: Record<string, string>;
-  /** Pages of this application that the reader tries, by the names of their labels. */
+  /** Pages of this application to try. */
   do?: Record<string, string>;
-  /** The link of "do" that opens in a tab of its own, because the reader goes on meanwhile. */
+  /** The one of them that opens in a new tab, because the reader goes on meanwhile. */
   inNewTab?: string;
   /** The view that shows what came of it. */
   result?: 'sentry' | 'last-event' | 'counts';
-  /** Where to look further, by the names of the labels. An empty address is not shown. */
+  /** Pages of other services. An empty URL is not shown. */
   see?: Record<string, string>;
-  /** Whether these links lead to the tracker for the first time: it asks for a login. */
+  /** Whether to show the tracker's login. */
   showsLogin?: boolean;
 }
 
@@ -30,13 +30,8 @@ export interface Section {
   steps: Step[];
 }
 
-const START_TRAFFIC = 'docker compose up -d --scale traffic=1';
-
 /** The article's steps in its order. */
-export function guideSections(config: Config): Section[] {
-  const query = (expression: string) => prometheusQuery(config.PROMETHEUS_URL, expression);
-  const prometheusPage = (path: string) => config.PROMETHEUS_URL && config.PROMETHEUS_URL + path;
-
+export function guideSections(config: Config, links: Links): Section[] {
   return [
     {
       id: 'sentry',
@@ -44,47 +39,50 @@ export function guideSections(config: Config): Section[] {
         {
           id: 'set-up-sentry',
           django: 'settings.py',
-          snippets: ['init'],
+          snippets: ['src/instrument.ts'],
           result: 'sentry',
-          see: { tracker: config.SENTRY_URL },
+          see: { tracker: links.tracker },
           showsLogin: true,
         },
         {
           id: 'trigger-error',
           django: 'views.py',
-          snippets: ['error'],
-          do: { error: '/trigger-error/' },
+          snippets: ['src/routes/trigger-error.ts#error'],
+          do: { error: '/trigger-error/?from=trigger-error' },
           result: 'last-event',
-          see: { issues: config.SENTRY_URL, mail: config.MAILDEV_URL },
+          see: { issues: links.tracker, mail: links.mailbox },
         },
         {
           id: 'group',
-          snippets: ['other-error'],
-          do: { sameError: '/trigger-error/', otherError: '/trigger-error/other/' },
-          see: { issues: config.SENTRY_URL },
+          snippets: ['src/routes/trigger-error.ts#other-error'],
+          do: {
+            sameError: '/trigger-error/?from=group',
+            otherError: '/trigger-error/other/?from=group',
+          },
+          see: { issues: links.tracker },
         },
         {
           id: 'context',
-          snippets: ['breadcrumb', 'context'],
-          do: { error: '/trigger-error/other/?seconds=0.5' },
+          snippets: ['src/routes/trigger-error.ts#breadcrumb', 'src/guide/visitor.ts#context'],
+          do: { error: '/trigger-error/other/?from=context' },
           result: 'last-event',
-          see: { issues: config.SENTRY_URL },
+          see: { issues: links.tracker },
         },
         {
           id: 'performance',
-          snippets: ['span'],
-          do: { slowPage: '/my-view?seconds=1' },
+          snippets: ['src/routes/work.ts#span'],
+          do: { slowPage: '/my-view?seconds=1&from=performance' },
           see: {
-            slowTraces: slowTraces(config),
-            duration: query(
+            slowTraces: links.slowTraces,
+            duration: links.query(
               'histogram_quantile(0.95, sum by (endpoint, le) (rate(http_request_duration_seconds_bucket[5m])))',
             ),
           },
         },
         {
           id: 'notify',
-          snippets: ['mail'],
-          see: { mailbox: config.MAILDEV_URL },
+          snippets: ['alertmanager.yml#mail'],
+          see: { mailbox: links.mailbox },
         },
       ],
     },
@@ -93,56 +91,57 @@ export function guideSections(config: Config): Section[] {
       steps: [
         {
           id: 'set-up-prometheus',
-          snippets: ['scrape'],
-          see: { targets: prometheusPage('/targets') },
+          snippets: ['prometheus.yml#scrape'],
+          see: { targets: links.prometheusPage('/targets') },
         },
         {
           id: 'export-metrics',
           django: 'metrics.py',
-          snippets: ['metrics'],
-          see: { metrics: config.METRICS_URL },
+          snippets: ['src/metrics.ts#metrics'],
+          see: { metrics: links.metrics },
         },
         {
           id: 'instrument',
           django: 'views.py',
-          snippets: ['counter', 'gauge'],
-          do: { visit: '/my-view', hold: '/my-view?seconds=10' },
+          snippets: ['src/routes/count-requests.ts#counter', 'src/routes/my-view.ts#gauge'],
+          do: { visit: '/my-view?from=instrument', hold: '/hold' },
           inNewTab: 'hold',
           result: 'counts',
           see: {
-            counter: query('django_http_requests_total{endpoint="/my-view"}'),
-            gauge: query('django_active_users'),
+            counter: links.query('django_http_requests_total{endpoint="/my-view"}'),
+            gauge: links.query('django_active_users'),
           },
         },
         {
           id: 'visualize',
-          snippets: ['panel'],
-          commands: { traffic: START_TRAFFIC, withoutDocker: 'npm run traffic' },
+          snippets: ['grafana/dashboards/application.json#targets'],
+          commands: { traffic: trafficCommand(config) },
           see: {
-            rate: query('sum by (endpoint) (rate(django_http_requests_total[1m]))'),
-            dashboard: config.GRAFANA_URL,
+            rate: links.query('sum by (endpoint) (rate(django_http_requests_total[1m]))'),
+            dashboard: links.grafana,
           },
         },
         {
           id: 'promql',
-          snippets: ['ratio'],
+          snippets: ['prometheus/rules/recording.yml#ratio'],
           see: {
-            ratio: query('job:http_request_errors_per_http_requests:ratio_rate5m'),
-            visits: query('sum(increase(django_http_requests_total{endpoint="/my-view"}[5m]))'),
+            ratio: links.query('job:http_request_errors_per_http_requests:ratio_rate5m'),
+            visits: links.query(
+              'sum(increase(django_http_requests_total{endpoint="/my-view"}[5m]))',
+            ),
           },
         },
         {
           id: 'alert',
-          snippets: ['alert'],
+          snippets: ['prometheus/rules/alerts.yml#alert'],
           commands: {
-            errors: `TRAFFIC_ERRORS=0.5 ${START_TRAFFIC}`,
-            withoutDocker: 'TRAFFIC_ERRORS=0.5 npm run traffic',
-            stop: 'docker compose stop traffic',
+            errors: trafficCommand(config, 0.5),
+            ...(isStack(config) && { stop: 'docker compose stop traffic' }),
           },
           see: {
-            rules: prometheusPage('/alerts'),
-            alerts: config.ALERTMANAGER_URL,
-            mail: config.MAILDEV_URL,
+            rules: links.prometheusPage('/alerts'),
+            alerts: links.alertmanager,
+            mail: links.mailbox,
           },
         },
       ],
@@ -150,14 +149,11 @@ export function guideSections(config: Config): Section[] {
   ];
 }
 
-/** The pages of the stack's services, by the names of their labels. An empty address is said to be unset. */
-export function guideTools(config: Config): Record<string, string> {
-  return {
-    tracker: config.SENTRY_URL,
-    jaeger: config.JAEGER_URL,
-    prometheus: config.PROMETHEUS_URL,
-    grafana: config.GRAFANA_URL,
-    alertmanager: config.ALERTMANAGER_URL,
-    mailbox: config.MAILDEV_URL,
-  };
+/** Whether Docker runs all of it: without Docker there is no mailbox. */
+export const isStack = (config: Config) => config.MAILDEV_URL !== '';
+
+function trafficCommand(config: Config, errors?: number): string {
+  if (!isStack(config)) return errors ? `npm run traffic -- --errors=${errors}` : 'npm run traffic';
+  const command = 'docker compose up -d --scale traffic=1';
+  return errors ? `TRAFFIC_ERRORS=${errors} ${command}` : command;
 }

@@ -5,17 +5,17 @@ import type { FastifyInstance } from 'fastify';
 
 export interface Stylesheet {
   css: string;
-  /** Its address, which is another one when it is changed: a browser that has kept it does not ask. */
+  /** It changes with the content, so that a browser never uses an old one. */
   url: string;
 }
 
-/** The one static file of the pages, read once: not worth a file server. */
 export function readStylesheet(views: string): Stylesheet {
   const css = readFileSync(join(views, 'style.css'), 'utf8');
   const version = createHash('sha256').update(css).digest('hex').slice(0, 8);
   return { css, url: `/style.css?v=${version}` };
 }
 
+/** The only static file, read once: not worth a file server. */
 export default async function stylesheet(app: FastifyInstance, { css }: Stylesheet) {
   const options = { logLevel: 'warn', config: { traced: false } } as const;
   app.get('/style.css', options, async (_request, reply) =>

@@ -1,64 +1,30 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import fastifyCookie from '@fastify/cookie';
+import * as Sentry from '@sentry/node';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The random id of the visitor, which does not say who that is; null for a new visitor. */
-    visitorId: string | null;
-    /** The id of the last event that this visitor met; null if there is none. */
-    lastEventId: string | null;
+    /** The id of the last event that this visitor met. */
+    lastEventId: string | undefined;
   }
 }
 
-/**
- * Knows visitors again by a random id, so that the tracker can say how many of them met an error.
- * The cookies are signed: what they hold goes to the tracker and into links, and only this
- * application may write it.
- */
-async function visitor(app: FastifyInstance, { secret }: { secret: string }) {
-  await app.register(fastifyCookie, {
-    secret: secret || randomBytes(32).toString('hex'),
-    // Cookies are read where somebody asks who the visitor is: most requests do not.
-    hook: false,
-  });
-  for (const [property, cookie] of Object.entries({ visitorId: 'visitor', lastEventId: 'event' })) {
-    app.decorateRequest(property, {
-      getter(this: FastifyRequest) {
-        return readSignedCookie(this, cookie);
-      },
-    });
-  }
+const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/;
+
+/** The UUID in a cookie. Anybody can write a cookie: everything else is ignored. */
+function readId(request: FastifyRequest, name: string): string | undefined {
+  const value = readCookie(request, name);
+  return UUID.test(value) ? value : undefined;
 }
 
-/** Cookies know no ports: without one in the name, two stacks on one host replace each other's. */
-function cookieName({ port }: FastifyRequest, name: string): string {
-  return port === null ? name : `${name}-${port}`;
-}
+/** Cookies ignore ports: without one in its name, two applications on one host share a cookie. */
+const cookieName = ({ port }: FastifyRequest, name: string) => `${name}-${port ?? 'default'}`;
 
-/** A cookie as it was sent: what it holds is to be checked. */
-export function readCookie(request: FastifyRequest, name: string): string {
-  const { cookie } = request.headers;
-  return (cookie && request.server.parseCookie(cookie)[cookieName(request, name)]) || '';
-}
+export const readCookie = (request: FastifyRequest, name: string) =>
+  request.cookies[cookieName(request, name)] ?? '';
 
-/**
- * What this application wrote into a cookie of this name; null if it did not. The name is signed with
- * the value, or a value would count in every cookie: an event's id as a visitor's.
- */
-function readSignedCookie(request: FastifyRequest, name: string): string | null {
-  const cookie = readCookie(request, name);
-  if (!cookie) return null;
-  const { valid, value } = request.unsignCookie(`${name}=${cookie}`);
-  return valid ? value.slice(`${name}=`.length) : null;
-}
-
-function setSignedCookie(reply: FastifyReply, name: string, value: string): void {
-  setCookie(reply, name, reply.signCookie(`${name}=${value}`).slice(`${name}=`.length));
-}
-
-/** Sets a cookie that comes back with the visitor's next requests, and is out of reach for scripts. */
 export function setCookie(reply: FastifyReply, name: string, value: string): void {
   reply.setCookie(cookieName(reply.request, name), value, {
     path: '/',
@@ -71,12 +37,30 @@ export function setCookie(reply: FastifyReply, name: string, value: string): voi
 
 /** Gives a new visitor an id. */
 export function welcome(request: FastifyRequest, reply: FastifyReply): void {
-  if (!request.visitorId) setSignedCookie(reply, 'visitor', randomUUID());
+  if (!readId(request, 'visitor')) setCookie(reply, 'visitor', randomUUID());
 }
 
 /** Remembers the event that a visitor's error was reported as, for the guide to link to. */
 export function rememberEvent(reply: FastifyReply, eventId: string): void {
-  setSignedCookie(reply, 'event', eventId);
+  setCookie(reply, 'event', eventId);
+}
+
+/** Recognizes visitors by a random id, so that the tracker can say how many of them met an error. */
+async function visitor(app: FastifyInstance) {
+  await app.register(fastifyCookie);
+
+  app.decorateRequest('lastEventId', {
+    getter(this: FastifyRequest) {
+      return readId(this, 'event');
+    },
+  });
+  // Async, so that the stack trace of a route's error does not contain the hooks.
+  // #region context
+  app.addHook('onRequest', async (request) => {
+    const visitorId = readId(request, 'visitor');
+    if (visitorId) Sentry.setUser({ id: visitorId });
+  });
+  // #endregion
 }
 
 export default fp(visitor, { name: 'visitor' });

@@ -1,19 +1,18 @@
 import type { FastifyRequest, FastifyServerOptions } from 'fastify';
 import pretty from 'pino-pretty';
-import { logDestination } from './log-destination.ts';
 
-/** Readable lines on a terminal; one JSON object a line everywhere else, as containers want it. */
+/** Readable lines on a terminal; one JSON object per line everywhere else. */
 export function loggerOptions(level: string) {
-  const destination = logDestination();
+  const { isTTY } = process.stdout;
   return {
     level,
     // Neither the query string nor the client's address: both can be private.
     serializers: {
-      req: (request: FastifyRequest) => ({
-        method: request.method,
-        path: request.url.split('?')[0],
-      }),
+      req: ({ method, url }: FastifyRequest) => ({ method, path: url.split('?')[0] }),
     },
-    stream: process.stdout.isTTY ? pretty({ ignore: 'pid,hostname', destination }) : destination,
+    // hasColors() respects NO_COLOR and FORCE_COLOR=0.
+    ...(isTTY && {
+      stream: pretty({ ignore: 'pid,hostname', colorize: process.stdout.hasColors() }),
+    }),
   } satisfies FastifyServerOptions['logger'];
 }

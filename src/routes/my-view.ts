@@ -1,27 +1,18 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { activeUsers } from '../metrics.ts';
 import { onEnd } from '../monitoring/index.ts';
 import { type WorkRoute, workQuerystring, yourCode } from './work.ts';
 
 // #region gauge
-const countActiveUser: onRequestHookHandler = (_request, reply, done) => {
-  activeUsers.inc();
-  // A dec() after the work is never reached when the work throws or the visitor leaves.
-  onEnd(reply, () => activeUsers.dec());
-  done();
-};
-// #endregion
-
-/** The article's `my_view`: a page with an active user while it is being served. */
 async function myView(request: FastifyRequest<WorkRoute>, reply: FastifyReply) {
+  activeUsers.inc();
+  // A dec() after the work is not reached when the work throws.
+  onEnd(reply, () => activeUsers.dec());
   await yourCode(request.query);
   return reply.view('my-view.eta', { seconds: request.query.seconds });
 }
+// #endregion
 
 export default async function routes(app: FastifyInstance) {
-  app.get<WorkRoute>(
-    '/my-view',
-    { schema: { querystring: workQuerystring }, onRequest: countActiveUser },
-    myView,
-  );
+  app.get('/my-view', { schema: { querystring: workQuerystring } }, myView);
 }
