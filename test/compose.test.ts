@@ -1,0 +1,87 @@
+/** What docker-compose.yml promises of its services, read from the file: no engine is needed. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { parse } from 'yaml';
+
+interface Service {
+  image: string;
+  build?: string;
+  depends_on?: Record<string, { condition: string }>;
+  environment?: Record<string, string>;
+  networks?: string[];
+  ports?: string[];
+  volumes?: string[];
+  healthcheck?: { test?: string | string[]; disable?: boolean };
+  restart: string;
+  read_only: boolean;
+  cap_drop: string[];
+  cap_add?: string[];
+  privileged?: boolean;
+  security_opt: string[];
+  deploy: { resources: { limits: { memory: string; pids: number } } };
+}
+const file = parse(readFileSync('docker-compose.yml', 'utf8'), { merge: true });
+const services: Record<string, Service> = file.services;
+
+test('no two services build one image: at the same time, they can fail', () => {
+  const built = Object.values(services).flatMap(({ build, image }) => (build ? [image] : []));
+  assert.deepEqual(built, [...new Set(built)]);
+  assert.equal(built.length, 1);
+});
+
+test("the default release is the application's name and version", () => {
+  const { name, version } = JSON.parse(readFileSync('package.json', 'utf8'));
+  assert.equal(services.app?.environment?.SENTRY_RELEASE, `\${SENTRY_RELEASE:-${name}@${version}}`);
+});
+
+for (const [name, service] of Object.entries(services)) {
+  test(`${name} cannot write to its image, gain privileges, or use more than its limits`, () => {
+    assert.equal(service.read_only, true);
+    assert.deepEqual(service.cap_drop, ['ALL']);
+    assert.deepEqual(service.security_opt, ['no-new-privileges:true']);
+    assert.equal(service.cap_add, undefined);
+    assert.equal(service.privileged, undefined);
+    const { memory, pids } = service.deploy.resources.limits;
+    assert.match(memory, /^\d+[mg]$/);
+    assert.ok(pids > 0);
+    for (const port of service.ports ?? []) assert.match(port, /^127\.0\.0\.1:/);
+    for (const volume of service.volumes ?? []) {
+      if (volume.startsWith('.')) assert.match(volume, /:ro(,|$)/, 'configuration is read-only');
+    }
+  });
+
+  if (service.restart !== 'no') {
+    test(`${name} is restarted, and has a health check`, () => {
+      assert.equal(service.restart, 'unless-stopped');
+      assert.ok(service.healthcheck?.test);
+    });
+  }
+}
+
+test('a service reaches those it talks to, and not what it has nothing to do with', () => {
+  const reaches = (from: string, to: string) =>
+    Boolean(services[from]?.networks?.some((name) => services[to]?.networks?.includes(name)));
+  for (const [from, to, expected] of [
+    ['app', 'bugsink', true],
+    ['app', 'jaeger', true],
+    ['traffic', 'app', true],
+    ['prometheus', 'app', true],
+    ['prometheus', 'alertmanager', true],
+    ['grafana', 'prometheus', true],
+    ['grafana', 'jaeger', true],
+    ['bugsink', 'maildev', true],
+    ['alertmanager', 'maildev', true],
+    ['app', 'alertmanager', false],
+    ['app', 'grafana', false],
+    ['app', 'maildev', false],
+    ['bugsink', 'grafana', false],
+    ['grafana', 'app', false],
+    ['maildev', 'app', false],
+    ['maildev', 'prometheus', false],
+    ['maildev', 'jaeger', false],
+    ['bugsink-project', 'app', false],
+  ] as const) {
+    assert.equal(reaches(from, to), expected, `${from} to ${to}`);
+  }
+});
