@@ -10,6 +10,7 @@ interface Service {
   depends_on?: Record<string, { condition: string }>;
   environment?: Record<string, string>;
   networks?: string[];
+  network_mode?: string;
   ports?: string[];
   volumes?: string[];
   healthcheck?: { test?: string | string[]; disable?: boolean };
@@ -58,6 +59,19 @@ for (const [name, service] of Object.entries(services)) {
     });
   }
 }
+
+test('behind a proxy of the Docker client, services talk to each other without it', () => {
+  for (const [name, { environment, network_mode }] of Object.entries(services)) {
+    if (network_mode === 'none') continue;
+    for (const variable of ['no_proxy', 'NO_PROXY']) {
+      const names = environment?.[variable]?.split(/[,$]/) ?? [];
+      const others = Object.keys(services).filter((other) => services[other]?.ports);
+      for (const other of ['localhost', '127.0.0.1', ...others]) {
+        assert.ok(names.includes(other), `${variable} of ${name} has ${other}`);
+      }
+    }
+  }
+});
 
 test('a service reaches those it talks to, and not what it has nothing to do with', () => {
   const reaches = (from: string, to: string) =>
