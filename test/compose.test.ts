@@ -7,6 +7,7 @@ import { parse } from 'yaml';
 interface Service {
   image: string;
   build?: string;
+  pull_policy?: string;
   depends_on?: Record<string, { condition: string }>;
   environment?: Record<string, string>;
   networks?: string[];
@@ -29,6 +30,12 @@ test('no two services build one image: at the same time, they can fail', () => {
   const built = Object.values(services).flatMap(({ build, image }) => (build ? [image] : []));
   assert.deepEqual(built, [...new Set(built)]);
   assert.equal(built.length, 1);
+});
+
+test('the image that is built here is never looked for at a registry', () => {
+  for (const { image, pull_policy } of Object.values(services)) {
+    if (!image.includes('/')) assert.equal(pull_policy, 'never', image);
+  }
 });
 
 test("the default release is the application's name and version", () => {
