@@ -64,8 +64,6 @@ function prometheusConfig(withAlertmanager: boolean): string {
     ...(withAlertmanager && { alertmanager: `127.0.0.1:${PORTS.alertmanager}` }),
   };
   configuration.rule_files = [resolve('prometheus/rules/*.yml')];
-  // There is no proxy to scrape, and Prometheus before 2.43, as in Debian 12, does not know the key.
-  delete configuration.scrape_config_files;
   configuration.scrape_configs = Object.entries(targets).map(([job_name, target]) => ({
     job_name,
     static_configs: [{ targets: [target] }],
@@ -123,6 +121,8 @@ if (prometheus) {
       `--config.file=${join(folder, 'prometheus.yml')}`,
       `--storage.tsdb.path=${join(folder, 'prometheus')}`,
       `--web.listen-address=127.0.0.1:${PORTS.prometheus}`,
+      `--web.external-url=http://localhost:${PORTS.prometheus}`,
+      `--web.user-assets=${resolve('docs/alerts')}`,
     ],
     {},
     'ignore',

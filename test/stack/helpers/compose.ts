@@ -22,7 +22,6 @@ export interface Stack {
   urls: Record<Service, string>;
   /** Runs `docker compose` on this stack, and resolves to what it printed. */
   compose: (...args: string[]) => Promise<string>;
-  projectName: string;
 }
 
 /** Runs `docker`, and resolves to what it printed. */
@@ -39,7 +38,6 @@ export async function docker(
 
 /** Starts the stack as the README does, or takes the one that runs. It is left running. */
 export async function startStack(): Promise<Stack> {
-  console.log('docker compose up');
   const up = spawn('docker', ['compose', 'up', '--detach', '--build', '--wait'], {
     // Its progress belongs on the terminal, but not between the tests' results on stdout.
     stdio: ['ignore', process.stderr, process.stderr],
@@ -47,43 +45,24 @@ export async function startStack(): Promise<Stack> {
   });
   const [code] = await once(up, 'exit');
   if (code !== 0) throw new Error(`docker compose up exited with ${code}`);
-
   const compose: Stack['compose'] = (...args) => docker(['compose', ...args]);
-  const { name } = JSON.parse(await compose('config', '--format', 'json'));
-  return { urls: await urlsOf(compose, 'app'), compose, projectName: name };
+  return { urls: await urlsOf(compose), compose };
 }
 
 /**
  * Starts a second stack beside the first, with containers, volumes and ports of its own: one that
- * a test may break without loss. It is removed when the tests of the file are over, so this is to be
- * called outside of them.
+ * a test may break. It is removed when the tests of the file are over, so this is to be called
+ * outside of them.
  *
  * @param name what the project's name ends in
  * @param files Compose files that change the stack
- * @param replicas how many replicas of the application; several need a proxy among the files
- * @param entrance the service that answers for the application, where it is not reached itself
- * @param services what is started; all of them, if it is left out. Only these have addresses
  */
-export async function startOwnStack({
-  name,
-  files = [],
-  replicas = 1,
-  entrance = 'app',
-  services = SERVICES,
-}: {
-  name: string;
-  files?: string[];
-  replicas?: number;
-  entrance?: string;
-  services?: Service[];
-}): Promise<Stack> {
-  const projectName = `monitoring-test-${name}`;
+export async function startOwnStack(name: string, ...files: string[]): Promise<Stack> {
   const environment = {
-    COMPOSE_PROJECT_NAME: projectName,
+    COMPOSE_PROJECT_NAME: `monitoring-test-${name}`,
     COMPOSE_FILE: ['docker-compose.yml', ...files].join(':'),
     COMPOSE_PATH_SEPARATOR: ':',
     ...(await portSettings()),
-    APP_REPLICAS: String(replicas),
   };
   // Whoever runs the tests may have settings in .env that the tests do not expect.
   const compose: Stack['compose'] = (...args) =>
@@ -93,37 +72,21 @@ export async function startOwnStack({
   // An interrupted run may have left one behind.
   await remove();
   after(remove);
-  console.log(`docker compose up: a stack for this file alone, ${projectName}`);
-  const hasApp = services.includes('app');
-  const started = new Set([...services, ...(hasApp ? ['bugsink-project', entrance] : [])]);
-  await compose('up', '--detach', '--build', '--wait', ...started);
-  return { urls: await urlsOf(compose, entrance, services), compose, projectName };
+  await compose('up', '--detach', '--build', '--wait');
+  return { urls: await urlsOf(compose), compose };
 }
 
-async function urlsOf(
-  compose: Stack['compose'],
-  entrance: string,
-  services = SERVICES,
-): Promise<Stack['urls']> {
-  const entries = services.map(async (service) => [
+async function urlsOf(compose: Stack['compose']): Promise<Stack['urls']> {
+  const entries = SERVICES.map(async (service) => [
     service,
-    `http://${await compose('port', service === 'app' ? entrance : service, String(PORTS[service]))}`,
+    `http://${await compose('port', service, String(PORTS[service]))}`,
   ]);
   return Object.fromEntries(await Promise.all(entries));
 }
 
 /** Free ports for a stack, as settings of the Compose file. */
 export async function portSettings(): Promise<Record<string, string>> {
-  const names = [
-    'APP',
-    'APP_METRICS',
-    'BUGSINK',
-    'PROMETHEUS',
-    'ALERTMANAGER',
-    'JAEGER',
-    'GRAFANA',
-    'MAILDEV',
-  ];
+  const names = ['APP_METRICS', ...SERVICES.map((service) => service.toUpperCase())];
   const first = await freePorts(names.length);
   return Object.fromEntries(names.map((name, index) => [`${name}_PORT`, String(first + index)]));
 }

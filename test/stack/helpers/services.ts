@@ -1,5 +1,7 @@
+/** The services' own APIs. */
 import assert from 'node:assert/strict';
 import { eventIdOn } from '../../helpers/event-id.ts';
+import { eventually } from '../../helpers/eventually.ts';
 import type { Stack } from './compose.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: answers of other programs, looked into by the tests
@@ -12,24 +14,20 @@ export async function getJson(url: string, init?: RequestInit): Promise<Json> {
   return JSON.parse(body);
 }
 
-export function postJson(url: string, body: unknown): Promise<Json> {
-  return getJson(url, {
+/** Posts a body as JSON. */
+export const post = (url: string, body: unknown) =>
+  fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(body),
   });
-}
 
 export interface Sample {
   metric: Record<string, string>;
   value: [time: number, value: string];
 }
 
-/**
- * The result of an instant query: https://prometheus.io/docs/prometheus/latest/querying/api/
- *
- * @param time Unix time; now, if it is left out.
- */
+/** The result of an instant query, now or at a Unix time. */
 export async function query(
   prometheus: string,
   expression: string,
@@ -41,7 +39,7 @@ export async function query(
   return data.resultType === 'scalar' ? [{ metric: {}, value: data.result }] : data.result;
 }
 
-/** The value of a query whose result is one sample; undefined if it is none. */
+/** The value of a query whose result is one sample; undefined if there is none. */
 export async function queryValue(
   prometheus: string,
   expression: string,
@@ -49,15 +47,6 @@ export async function queryValue(
   const samples = await query(prometheus, expression);
   assert.ok(samples.length <= 1, `${expression} has ${samples.length} results`);
   return samples[0] && Number(samples[0].value[1]);
-}
-
-export async function assertHasData(prometheus: string, expression: string): Promise<void> {
-  const samples = await query(prometheus, expression);
-  assert.ok(samples.length > 0, `no data: ${expression}`);
-  assert.ok(
-    samples.some(({ value: [, value] }) => value !== 'NaN'),
-    `only NaN: ${expression}`,
-  );
 }
 
 export interface Target {
@@ -75,11 +64,14 @@ export interface Mail {
   subject: string;
   from: { address: string }[];
   to: { address: string }[];
-  text: string;
   html: string;
 }
 
-export const mails = (maildev: string): Promise<Mail[]> => getJson(`${maildev}/api/email`);
+/** The mails in the mailbox whose subject matches. */
+export async function mailsAbout(maildev: string, subject: RegExp): Promise<Mail[]> {
+  const mails: Mail[] = await getJson(`${maildev}/api/email`);
+  return mails.filter((mail) => subject.test(mail.subject));
+}
 
 /** Reads Bugsink's API, with a token that is made for it. */
 export async function bugsinkApi({ urls, compose }: Stack) {
@@ -89,16 +81,40 @@ export async function bugsinkApi({ urls, compose }: Stack) {
     getJson(`${urls.bugsink}/api/canonical/0${path}`, { headers });
 }
 
-/** Visits /trigger-error/, and resolves to the event id on its page. */
-export async function triggerError(app: string): Promise<string> {
+/** Visits /trigger-error/, and resolves to the ids on its page. */
+export async function triggerError(app: string): Promise<{ eventId: string; traceId: string }> {
   const response = await fetch(`${app}/trigger-error/`);
-  const html = await response.text();
+  const eventId = eventIdOn(await response.text());
   assert.equal(response.status, 500);
-  const eventId = eventIdOn(html);
   assert.ok(eventId, 'the page shows an event id');
-  return eventId;
+  return { eventId: asUuid(eventId), traceId: response.headers.get('x-trace-id') ?? '' };
 }
 
 /** An id of 32 hex digits as Bugsink writes it. */
 export const asUuid = (id: string): string =>
   id.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+
+export interface JaegerSpan {
+  name: string;
+  isRoot: boolean;
+  /** Microseconds. */
+  duration: number;
+  tags: Record<string, unknown>;
+}
+
+/** All spans of a trace, the first one first, once there are `count`. */
+export function traceOf(jaeger: string, traceId: string, count: number): Promise<JaegerSpan[]> {
+  return eventually(async () => {
+    const { data } = await getJson(`${jaeger}/api/traces/${traceId}`);
+    const spans: Json[] = data.flatMap((trace: Json) => trace.spans);
+    assert.equal(spans.length, count, `spans of ${traceId}`);
+    return spans
+      .sort((a, b) => a.startTime - b.startTime)
+      .map(({ operationName, references, duration, tags }) => ({
+        name: operationName,
+        isRoot: references.length === 0,
+        duration,
+        tags: Object.fromEntries(tags.map(({ key, value }: Json) => [key, value])),
+      }));
+  }, 30);
+}
