@@ -43,6 +43,23 @@ test("the default release is the application's name and version", () => {
   assert.equal(services.app?.environment?.SENTRY_RELEASE, `\${SENTRY_RELEASE:-${name}@${version}}`);
 });
 
+test('.env.example lists each setting of the stack with its default', () => {
+  const compose = readFileSync('docker-compose.yml', 'utf8');
+  const example = readFileSync('.env.example', 'utf8');
+  const listed = new Map(
+    [...example.matchAll(/^#([A-Z_]+)=(.*)$/gm)].map(([, name = '', value]) => [name, value]),
+  );
+  // "${NAME:-default}", and "NAME:" for what is only passed on.
+  const used = compose.matchAll(/\$\{([A-Z_]+)(?::?-([^${}]*)\})?|^ +([A-Z_]{2,}):$/gm);
+  for (const [, named, value, passed] of used) {
+    const name = named ?? passed ?? '';
+    assert.ok(listed.has(name), `${name} is listed`);
+    if (value) assert.equal(listed.get(name), value, name);
+  }
+  const all = new Set([...compose.matchAll(/[A-Z_]{2,}/g)].map(([name]) => name));
+  for (const name of listed.keys()) assert.ok(all.has(name), `${name} is used`);
+});
+
 for (const [name, service] of Object.entries(services)) {
   test(`${name} cannot write to its image, gain privileges, or use more than its limits`, () => {
     assert.equal(service.read_only, true);
