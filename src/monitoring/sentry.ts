@@ -71,13 +71,14 @@ async function sentry(app: FastifyInstance, { maxTracesPerSecond = 10 }: SentryO
   });
 
   app.addHook('onError', (request, _reply, error, done) => {
-    request.failure = failureOf(error);
+    // The first: its id is on the page, and whatever answers it may fail as well.
+    request.failure ??= failureOf(error);
     done();
   });
 
   // Not in onError: the error handler may still answer with a 4xx.
   app.addHook('onSend', (request, reply, payload, done) => {
-    if (reply.statusCode >= 500) report(request);
+    if (reply.statusCode >= 500 && !isAbandoned(request)) report(request);
     const stream = payload instanceof ReadableStream ? Readable.fromWeb(payload) : payload;
     if (stream instanceof Readable) reportBreak(stream, request, reply);
     done(null, stream);
@@ -135,6 +136,10 @@ function report({ failure, captureException }: FastifyRequest): void {
     mechanism: { type: 'fastify', handled: false },
   });
 }
+
+/** Whether the client has left, so that `request.signal` has ended the work. */
+const isAbandoned = ({ failure, signal }: FastifyRequest) =>
+  signal.aborted && (failure?.error as Error | undefined)?.name === 'AbortError';
 
 /** Reports a stream that breaks after the headers. Before them, Fastify asks the error handler. */
 function reportBreak(stream: Readable, request: FastifyRequest, reply: FastifyReply): void {
