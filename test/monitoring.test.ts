@@ -268,6 +268,18 @@ for (const rate of ['1', '0']) {
   });
 }
 
+test('what a request fetches from another service is in its trace', async (t) => {
+  const app = await startApp(t);
+  const { traceId } = await app.visit('/fetch');
+  await app.end(2);
+  const [inner, outer] = app.sink.items('transaction').map(({ contexts, spans }) => ({
+    ...contexts.trace,
+    spans: spans.map(({ op, span_id }: { op: string; span_id: string }) => [op, span_id]),
+  }));
+  assert.deepEqual([outer.trace_id, inner.trace_id], [traceId, traceId]);
+  assert.deepEqual(outer.spans, [['http.client', inner.parent_span_id]]);
+});
+
 test("an application's tracesSampler decides", async (t) => {
   const app = await startApp(t, { SENTRY_TRACES_SAMPLE_RATE: '0', SAMPLED_ROUTE: '/traced' });
   for (const path of ['/traced', '/thrown', '/traced']) await app.visit(path);
