@@ -1,4 +1,8 @@
-import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
+import type { Writable } from 'node:stream';
+import type { FastifyRequest, RouteOptions } from 'fastify';
+
+/** What requests over HTTP/1 and HTTP/2 have in common. */
+type AnyRequest = Pick<FastifyRequest, 'method' | 'routeOptions'>;
 
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
@@ -6,10 +10,10 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 const CLIENT_CLOSED_REQUEST = 499;
 
 /** The route's pattern; never the raw path, which has no end of values. */
-export const routeOf = (request: FastifyRequest) => request.routeOptions.url ?? 'unmatched';
+export const routeOf = (request: AnyRequest) => request.routeOptions.url ?? 'unmatched';
 
 /** Labels of a metric for a request: bounded, whatever a client sends. */
-export const labelsOf = (request: FastifyRequest) => ({
+export const labelsOf = (request: AnyRequest) => ({
   method: methodLabel(request.method),
   endpoint: routeOf(request),
 });
@@ -24,7 +28,10 @@ const methodLabel = (method: string) => (METHODS.has(method) ? method : 'other')
  * Calls back once when the response has ended, however it ended: with its status, or with 499 if the
  * client closed the connection first.
  */
-export function onEnd(reply: FastifyReply, callback: (statusCode: number) => void): void {
+export function onEnd(
+  reply: { statusCode: number; raw: Writable },
+  callback: (statusCode: number) => void,
+): void {
   reply.raw.once('close', () => {
     const { statusCode, raw } = reply;
     // A response that was cancelled over HTTP/2 is finished, but not ended.
