@@ -270,6 +270,16 @@ for (const rate of ['1', '0']) {
   });
 }
 
+test('a stream that exceeds its handlerTimeout, over HTTP/1', async (t) => {
+  const app = await startApp(t);
+  await app.visit('/break/timeout');
+  const metrics = await app.end(1);
+  assert.match(metrics, /endpoint="\/break\/timeout",status_code="500"\} 1$/m);
+  const [event, none] = app.sink.items('event');
+  assert.match(event.exception.values[0].value, /^Request timed out/);
+  assert.deepEqual([event.user.id, none], ['/break/timeout', undefined]);
+});
+
 test('what a request fetches from another service is in its trace', async (t) => {
   const app = await startApp(t);
   const { traceId } = await app.visit('/fetch');

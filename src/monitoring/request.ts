@@ -25,8 +25,8 @@ export const routeLabels = ({ method, url }: Pick<RouteOptions, 'method' | 'url'
 const methodLabel = (method: string) => (METHODS.has(method) ? method : 'other');
 
 /**
- * Calls back once when the response has ended, however it ended: with its status, or with 499 if the
- * client closed the connection first.
+ * Calls back once when the response has ended, however it ended: with its status, with 499 if the
+ * client closed the connection first, or with 500 if the server did, by an error.
  */
 export function onEnd(
   reply: { statusCode: number; raw: Writable },
@@ -36,6 +36,8 @@ export function onEnd(
     const { statusCode, raw } = reply;
     // A response that was cancelled over HTTP/2 is finished, but not ended.
     const isSent = raw.writableEnded && raw.writableFinished;
-    callback(isSent || statusCode >= 500 ? statusCode : CLIENT_CLOSED_REQUEST);
+    if (isSent || statusCode >= 500) callback(statusCode);
+    // Destroyed by this side, such as a stream that exceeds its handlerTimeout.
+    else callback(raw.errored ? 500 : CLIENT_CLOSED_REQUEST);
   });
 }

@@ -151,8 +151,12 @@ function reportBreak(stream: Readable, request: FastifyRequest, reply: FastifyRe
     report(request);
   };
   stream.once('error', onBreak);
-  // What a stream says after the client has left is no error of this application.
-  onEnd(reply, () => stream.off('error', onBreak));
+  onEnd(reply, () => {
+    // What a stream says after the client has left is no error of this application.
+    stream.off('error', onBreak);
+    // A handlerTimeout destroys the response, and not the stream.
+    if (reply.raw.errored) onBreak(reply.raw.errored);
+  });
 }
 
 /** Says yes at most `perSecond` times a second. */
