@@ -1,4 +1,4 @@
-/** Does what docs/your-own-application.md says, to an application that has nothing else. */
+/** Takes src/monitoring home, as docs/your-own-application.md says, to an application that has nothing else. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -6,7 +6,6 @@ import {
   cpSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -19,174 +18,135 @@ import { startEnvelopeSink } from './helpers/envelope-sink.ts';
 import { eventually } from './helpers/eventually.ts';
 import { freePort } from './helpers/free-port.ts';
 
-const PAGE = 'docs/your-own-application.md';
-const page = readFileSync(PAGE, 'utf8');
+const page = readFileSync('docs/your-own-application.md', 'utf8');
+const server = [...page.matchAll(/^```ts\n(.*?)^```$/gms)]
+  .map(([, block = '']) => block)
+  .find((block) => block.includes('register(monitoring'));
+assert.ok(server, 'the page has a block of TypeScript with register(monitoring');
 
-/** The first group of the pattern, which the page has to have. */
-function fromPage(pattern: RegExp): string {
-  const found = pattern.exec(page)?.[1];
-  assert.ok(found, `${PAGE} has ${pattern}`);
-  return found;
-}
-
-const packages = fromPage(/^ {4}npm install (.+)$/m).split(' ');
-const lines = fromPage(/^```diff\n(.*?)\n```$/ms).split('\n');
-const sourceOf = (lines: string[]) => lines.map((line) => `${line.slice(1)}\n`).join('');
-const bareSource = sourceOf(lines.filter((line) => !line.startsWith('+')));
-const fullSource = sourceOf(lines);
-const nameOf = (spec: string) => spec.replace(/@[\d.]+$/, '');
-const startArguments = fromPage(/^ {4}SENTRY_DSN=\S+ node (.+)$/m).split(' ');
-
-/** An application of one file, and only the packages that it and the page name. */
-function bareApplication(t: TestContext) {
-  const folder = mkdtempSync(join(tmpdir(), 'bare-application-'));
-  t.after(() => rmSync(folder, { recursive: true }));
-  const write = (file: string, content: string) => writeFileSync(join(folder, file), content);
-
-  mkdirSync(join(folder, 'src'));
-  write('package.json', JSON.stringify({ name: '@acme/shop', version: '4.5.6', type: 'module' }));
-  const { compilerOptions } = JSON.parse(fromPage(/^```json\n(.*?)^```$/ms));
-  write('tsconfig.json', JSON.stringify({ compilerOptions: { strict: true, ...compilerOptions } }));
-  write('src/server.ts', bareSource);
-
-  const installed = ['fastify', 'typescript', '@types/node', ...packages.map(nameOf)];
-  for (const name of installed) {
-    const link = join(folder, 'node_modules', name);
-    mkdirSync(dirname(link), { recursive: true });
-    symlinkSync(resolve('node_modules', name), link);
-  }
-
-  return {
-    write,
-    copy: (file: string) => cpSync(file, join(folder, file), { recursive: true }),
-    build: (...options: string[]) => {
-      const tsc = resolve('node_modules/typescript/bin/tsc');
-      const built = spawnSync(process.execPath, [tsc, ...options], {
-        cwd: folder,
-        encoding: 'utf8',
-      });
-      assert.equal(built.status, 0, built.stdout);
-    },
-    run(args: string[], environment: Record<string, string>) {
-      const child = spawn(process.execPath, args, {
-        cwd: folder,
-        env: { PATH: process.env.PATH, ...environment },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-      t.after(() => child.kill('SIGKILL'));
-      const output: string[] = [];
-      for (const stream of [child.stdout, child.stderr]) {
-        stream.on('data', (chunk) => output.push(String(chunk)));
-      }
-      return { child, output: () => output.join('') };
-    },
-  };
-}
-
-test('the packages are of the versions that this application has', () => {
-  const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
-  for (const spec of packages) {
-    const name = nameOf(spec);
-    assert.equal(spec, `${name}@${dependencies[name]?.split('.')[0]}`);
-  }
-});
-
-test('the folder imports nothing from outside of it', () => {
-  for (const file of readdirSync('src/monitoring')) {
-    const source = readFileSync(join('src/monitoring', file), 'utf8');
-    assert.doesNotMatch(source, / from '\.\.\//, file);
-  }
-});
-
-test('the folder is built also for HTTP/2, and without "strict", which TypeScript 5 leaves out', (t) => {
-  const application = bareApplication(t);
-  application.copy('src/monitoring');
-  application.write(
-    'src/http2.ts',
-    `import Fastify from 'fastify';
-import monitoring, { eventIdOf, isTraced, onEnd, requestLabels, traceIds } from './monitoring/index.ts';
+const PACKAGES = ['@sentry/node', 'prom-client', 'fastify-plugin'];
+const TSCONFIG = {
+  compilerOptions: {
+    target: 'es2023',
+    module: 'nodenext',
+    rewriteRelativeImportExtensions: true,
+    sourceMap: true,
+    types: ['node'],
+    rootDir: 'src',
+    outDir: 'dist',
+  },
+};
+/** Not started: its types are others than those of HTTP/1. */
+const HTTP2 = `import Fastify from 'fastify';
+import monitoring, { labelsOf, onEnd, recordedTraceId, traceIds } from './monitoring/index.ts';
 
 const app = Fastify({ http2: true, ...traceIds });
 await app.register(monitoring);
-app.get('/', async (request, reply) => {
-  onEnd(reply, () => console.log(requestLabels(request), isTraced(request)));
-  return eventIdOf(reply);
+app.get('/', { config: { traced: false } }, async (request, reply) => {
+  onEnd(reply, (statusCode) => console.log(labelsOf(request), statusCode, recordedTraceId()));
+  return request.failure?.eventId;
 });
-`,
+`;
+
+/** A folder with the two things to copy, the page's server file, and the packages that they need. */
+function takeHome(t: TestContext, ports: { app: string; metrics: string }) {
+  const folder = mkdtempSync(join(tmpdir(), 'own-application-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const edit = (file: string, change: (source: string) => string) =>
+    writeFileSync(join(folder, file), change(readFileSync(join(folder, file), 'utf8')));
+
+  mkdirSync(join(folder, 'src'));
+  for (const path of ['src/instrument.ts', 'src/monitoring']) {
+    cpSync(path, join(folder, path), { recursive: true });
+  }
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG));
+  writeFileSync(join(folder, 'src/http2.ts'), HTTP2);
+  writeFileSync(
+    join(folder, 'src/server.ts'),
+    String(server)
+      .replace(/(metrics: \{ port: )\d+/, `$1${ports.metrics}`)
+      .replace(/(listen\(\{ port: )\d+/, `$1${ports.app}`),
   );
-  application.build();
-  application.build('--strict', 'false');
-});
-
-test('a bare application with the files and lines reports its errors and counts its requests', async (t) => {
-  const application = bareApplication(t);
-  application.build();
-
-  const sink = await startEnvelopeSink(t);
-  application.copy('src/monitoring');
-  application.write('src/instrument.ts', fromPage(/^```ts\n(.*?)^```$/ms));
-  application.write('src/server.ts', fullSource);
-  application.build();
-
-  const [port, metricsPort] = [await freePort(), await freePort()];
-  const settings = {
-    SENTRY_DSN: sink.dsn,
-    SENTRY_TRACES_SAMPLE_RATE: '1',
-    SENTRY_RELEASE: 'shop@4.5.6',
-    PORT: port,
-    METRICS_PORT: metricsPort,
+  for (const name of [...PACKAGES, 'fastify', '@types/node']) {
+    const link = join(folder, 'node_modules', name);
+    mkdirSync(dirname(link), { recursive: true });
+    symlinkSync(resolve('node_modules', name), link, 'junction');
+  }
+  return {
+    edit,
+    remove: (file: string) => rmSync(join(folder, file)),
+    build(...options: string[]) {
+      const tsc = [resolve('node_modules/typescript/bin/tsc'), ...options];
+      const { status, stdout } = spawnSync(process.execPath, tsc, {
+        cwd: folder,
+        encoding: 'utf8',
+      });
+      assert.equal(status, 0, stdout);
+    },
+    start(args: string[], environment: Record<string, string>) {
+      const child = spawn(process.execPath, [...args, 'dist/server.js'], {
+        cwd: folder,
+        env: { PATH: process.env.PATH, ...environment },
+      });
+      t.after(() => child.kill('SIGKILL'));
+      let output = '';
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.on('data', (chunk) => {
+          output += chunk;
+        });
+      }
+      return { child, output: () => output };
+    },
   };
-  const { child, output } = application.run(startArguments, settings);
-  const metrics = async () => (await fetch(`http://localhost:${metricsPort}/metrics`)).text();
-  await eventually(async () => {
-    assert.equal(child.exitCode, null, output());
-    assert.match(
-      await metrics(),
-      /^http_request_duration_seconds_count\{.*"\/orders\/:id",status_code="500"\} 0$/m,
-    );
+}
+
+for (const isWhole of [true, false]) {
+  const what = isWhole ? 'as it is' : 'without the optional files and ...traceIds';
+  test(`a bare application with the folder ${what}`, async (t) => {
+    const sink = await startEnvelopeSink(t);
+    const ports = { app: await freePort(), metrics: await freePort() };
+    const own = takeHome(t, ports);
+    if (!isWhole) {
+      own.remove('src/monitoring/otlp-traces.ts');
+      own.remove('src/monitoring/spool.ts');
+      own.edit('src/instrument.ts', (source) =>
+        source
+          .replace(/^import .*spool\.ts.*\n/m, '')
+          .replace(/^ *transport: spoolTransport\(.*?\),\n/ms, ''),
+      );
+      own.edit('src/server.ts', (source) =>
+        source.replace(', ...traceIds', '').replace(', { traceIds }', ''),
+      );
+    }
+    own.build('--strict', 'false');
+    own.build('--strict', '--noUnusedLocals');
+
+    const instrument = ['--enable-source-maps', '--import', './dist/instrument.js'];
+    const { child, output } = own.start(instrument, { SENTRY_DSN: sink.dsn });
+    await eventually(() => assert.match(output(), /Server listening/, output()));
+    const response = await fetch(`http://localhost:${ports.app}/orders/1`);
+    assert.equal(response.status, 500);
+    const traceId = response.headers.get('x-trace-id');
+    const id = isWhole ? `"trace_id":"${traceId}"` : '"reqId":"req-1"';
+    assert.ok(output().includes(id), output());
+    const series = 'http_request_duration_seconds_count{method="GET",endpoint="/orders/:id"';
+    const metrics = await (await fetch(`http://localhost:${ports.metrics}/metrics`)).text();
+    assert.ok(metrics.includes(`${series},status_code="500"} 1\n`));
+
+    // The last event is sent while the application closes.
+    child.kill('SIGTERM');
+    await once(child, 'close');
+    const [event] = sink.items('event');
+    assert.equal(event.transaction, 'GET /orders/:id');
+    assert.equal(event.contexts.trace.trace_id, traceId);
+    const { filename, context_line } = event.exception.values[0].stacktrace.frames.at(-1);
+    assert.match(filename, /src[\\/]server\.ts$/);
+    assert.match(context_line, /throw new Error/);
+    assert.equal(sink.items('transaction')[0]?.contexts.trace.trace_id, traceId);
+
+    if (!isWhole) return;
+    const forgetful = own.start([], {});
+    await eventually(() => assert.match(forgetful.output(), /Sentry\.init was not called/));
   });
-
-  const response = await fetch(`http://localhost:${port}/orders/1`);
-  assert.equal(response.status, 500);
-  const traceId = response.headers.get('x-trace-id');
-  assert.equal((await fetch(`http://localhost:${port}/health`)).status, 200);
-
-  const event = await eventually(() => {
-    assert.equal(sink.items('event').length, 1);
-    return sink.items('event')[0];
-  });
-  assert.equal(event.exception.values[0].value, 'no such table: orders');
-  const frame = event.exception.values[0].stacktrace.frames.at(-1);
-  assert.match(frame.filename, /src\/server\.ts$/);
-  assert.match(frame.context_line, /throw new Error\('no such table: orders'\)/);
-  assert.equal(event.transaction, 'GET /orders/:id');
-  assert.equal(event.contexts.trace.trace_id, traceId);
-  const logged = output()
-    .split('\n')
-    .filter((line) => line.includes('no such table'));
-  assert.equal(logged.length, 1);
-  assert.equal(JSON.parse(logged[0] ?? '').trace_id, traceId);
-
-  await eventually(async () => {
-    const text = await metrics();
-    assert.match(
-      text,
-      /^http_request_duration_seconds_count\{.*"\/orders\/:id",status_code="500"\} 1$/m,
-    );
-    assert.match(text, /^sentry_events_lost_total\{.*\} 0$/m);
-  });
-
-  // An error just before the stop arrives, too.
-  await fetch(`http://localhost:${port}/orders/2`);
-  child.kill('SIGTERM');
-  await once(child, 'close');
-  assert.equal(sink.items('event').length, 2);
-  assert.deepEqual(
-    sink.items('transaction').map(({ transaction }) => transaction),
-    ['GET /orders/:id', 'GET /health', 'GET /orders/:id'],
-  );
-
-  const file = startArguments.at(-1) ?? '';
-  const forgetful = application.run([file], settings);
-  await eventually(() => assert.match(forgetful.output(), /Sentry\.init was not called before/));
-});
+}

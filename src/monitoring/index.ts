@@ -22,7 +22,7 @@ export interface MonitoringOptions {
   registry?: Registry;
 }
 
-/** To be awaited before the first route: hooks see only the routes after them. */
+/** To be awaited before the first route: the series of those before it do not start at 0. */
 async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   const { metrics = { port: 9464 }, maxTracesPerSecond, flushTimeout = 2_000 } = options;
   const registry: Registry<RegistryContentType> = options.registry ?? register;

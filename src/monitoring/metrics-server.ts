@@ -23,7 +23,7 @@ async function metricsServer(app: FastifyInstance, { listen, registry }: Metrics
     const metrics = await registry.metrics();
     // A browser would save OpenMetrics to a file.
     const isBrowser = request.headers.accept?.includes('text/html');
-    return reply.type(isBrowser ? 'text/plain' : registry.contentType).send(metrics);
+    return reply.type(isBrowser ? 'text/plain; charset=utf-8' : registry.contentType).send(metrics);
   });
 
   app.addHook('onReady', async () => {

@@ -1,4 +1,8 @@
-import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
+import type { Writable } from 'node:stream';
+import type { FastifyRequest, RouteOptions } from 'fastify';
+
+/** What requests over HTTP/1 and HTTP/2 have in common. */
+type AnyRequest = Pick<FastifyRequest, 'method' | 'routeOptions'>;
 
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
@@ -6,10 +10,10 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 const CLIENT_CLOSED_REQUEST = 499;
 
 /** The route's pattern; never the raw path, which has no end of values. */
-export const routeOf = (request: FastifyRequest) => request.routeOptions.url ?? 'unmatched';
+export const routeOf = (request: AnyRequest) => request.routeOptions.url ?? 'unmatched';
 
 /** Labels of a metric for a request: bounded, whatever a client sends. */
-export const labelsOf = (request: FastifyRequest) => ({
+export const labelsOf = (request: AnyRequest) => ({
   method: methodLabel(request.method),
   endpoint: routeOf(request),
 });
@@ -21,14 +25,19 @@ export const routeLabels = ({ method, url }: Pick<RouteOptions, 'method' | 'url'
 const methodLabel = (method: string) => (METHODS.has(method) ? method : 'other');
 
 /**
- * Calls back once when the response has ended, however it ended: with its status, or with 499 if the
- * client closed the connection first.
+ * Calls back once when the response has ended, however it ended: with its status, with 499 if the
+ * client closed the connection first, or with 500 if the server did, by an error.
  */
-export function onEnd(reply: FastifyReply, callback: (statusCode: number) => void): void {
+export function onEnd(
+  reply: { statusCode: number; raw: Writable },
+  callback: (statusCode: number) => void,
+): void {
   reply.raw.once('close', () => {
     const { statusCode, raw } = reply;
     // A response that was cancelled over HTTP/2 is finished, but not ended.
     const isSent = raw.writableEnded && raw.writableFinished;
-    callback(isSent || statusCode >= 500 ? statusCode : CLIENT_CLOSED_REQUEST);
+    if (isSent || statusCode >= 500) callback(statusCode);
+    // Destroyed by this side, such as a stream that exceeds its handlerTimeout.
+    else callback(raw.errored ? 500 : CLIENT_CLOSED_REQUEST);
   });
 }

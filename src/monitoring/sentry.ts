@@ -71,13 +71,14 @@ async function sentry(app: FastifyInstance, { maxTracesPerSecond = 10 }: SentryO
   });
 
   app.addHook('onError', (request, _reply, error, done) => {
-    request.failure = failureOf(error);
+    // The first: its id is on the page, and whatever answers it may fail as well.
+    request.failure ??= failureOf(error);
     done();
   });
 
   // Not in onError: the error handler may still answer with a 4xx.
   app.addHook('onSend', (request, reply, payload, done) => {
-    if (reply.statusCode >= 500) report(request);
+    if (reply.statusCode >= 500 && !isAbandoned(request)) report(request);
     const stream = payload instanceof ReadableStream ? Readable.fromWeb(payload) : payload;
     if (stream instanceof Readable) reportBreak(stream, request, reply);
     done(null, stream);
@@ -136,6 +137,10 @@ function report({ failure, captureException }: FastifyRequest): void {
   });
 }
 
+/** Whether the client has left, so that `request.signal` has ended the work. */
+const isAbandoned = ({ failure, signal }: FastifyRequest) =>
+  signal.aborted && (failure?.error as Error | undefined)?.name === 'AbortError';
+
 /** Reports a stream that breaks after the headers. Before them, Fastify asks the error handler. */
 function reportBreak(stream: Readable, request: FastifyRequest, reply: FastifyReply): void {
   const onBreak = (error: Error) => {
@@ -146,8 +151,12 @@ function reportBreak(stream: Readable, request: FastifyRequest, reply: FastifyRe
     report(request);
   };
   stream.once('error', onBreak);
-  // What a stream says after the client has left is no error of this application.
-  onEnd(reply, () => stream.off('error', onBreak));
+  onEnd(reply, () => {
+    // What a stream says after the client has left is no error of this application.
+    stream.off('error', onBreak);
+    // A handlerTimeout destroys the response, and not the stream.
+    if (reply.raw.errored) onBreak(reply.raw.errored);
+  });
 }
 
 /** Says yes at most `perSecond` times a second. */

@@ -26,6 +26,8 @@ function parseEnvelope(envelope: string): EnvelopeItem[] {
   return items;
 }
 
+export type EnvelopeSink = Awaited<ReturnType<typeof startEnvelopeSink>>;
+
 /** Owns a real HTTP address for a DSN until the test ends, and keeps what arrives there. */
 export async function startEnvelopeSink(t: TestContext) {
   const items: EnvelopeItem[] = [];

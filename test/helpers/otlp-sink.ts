@@ -17,7 +17,6 @@ export interface OtlpSpan {
   endTimeUnixNano: string;
   status: { code?: number };
   attributes: Record<string, unknown>;
-  links: { traceId: string; spanId: string; attributes: KeyValues }[];
   resource: Record<string, unknown>;
 }
 
@@ -31,12 +30,10 @@ const fromKeyValues = (attributes: KeyValues) =>
  */
 export async function startOtlpSink(t: TestContext) {
   const spans: OtlpSpan[] = [];
-  const sizes: number[] = [];
   let answer: Answer | undefined;
   const server = createServer(async (request, response) => {
     const body = await text(request).catch(() => '');
     if (answer) return answer(request, response);
-    sizes.push(body.length);
     for (const { resource, scopeSpans } of JSON.parse(body).resourceSpans) {
       for (const { attributes, ...span } of scopeSpans[0].spans) {
         spans.push({
@@ -55,8 +52,6 @@ export async function startOtlpSink(t: TestContext) {
   return {
     endpoint: `http://127.0.0.1:${port}/v1/traces`,
     spans,
-    /** How large each request's body was. */
-    sizes,
     /** From now on every request is answered so, or again as a collector does. */
     answerWith(how: Answer | undefined) {
       answer = how;
