@@ -37,7 +37,9 @@ test('the application takes the links of every other tracker, and appends the id
       link.replaceAll(/<\w+>/g, 'acme'),
     );
     const config = readConfig({ SENTRY_URL, SENTRY_EVENT_URL });
-    const { searchParams } = new URL(linksFor(config).event('01234567-89ab-cdef-0123-456789abcdef'));
+    const { searchParams } = new URL(
+      linksFor(config).event('01234567-89ab-cdef-0123-456789abcdef'),
+    );
     assert.equal(searchParams.get('query'), '01234567-89ab-cdef-0123-456789abcdef');
     assert.ok(SENTRY_EVENT_URL.startsWith(SENTRY_URL));
     return tracker;
