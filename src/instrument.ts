@@ -2,19 +2,21 @@
 import * as Sentry from '@sentry/node';
 import { spoolTransport } from './monitoring/spool.ts';
 
-/** Fastify and Http: monitoring/sentry.ts does it for less. Dedupe drops an error like the one before. */
+/**
+ * monitoring/sentry.ts does the work of Fastify and Http at a fraction of the cost. Dedupe drops an error
+ * that equals the one before: a second visitor's, say.
+ */
 const REPLACED = ['Fastify', 'Http', 'Dedupe'];
 
-// #region init
 Sentry.init({
   // The SDK reads SENTRY_DSN, SENTRY_ENVIRONMENT and SENTRY_RELEASE itself.
   tracesSampleRate: Number(process.env.SENTRY_TRACES_SAMPLE_RATE ?? 1.0),
   integrations: (defaults) => defaults.filter(({ name }) => !REPLACED.includes(name)),
 
-  // Whole transactions. Streamed spans, the default, are for sentry.io and self-hosted Sentry only.
+  // Only sentry.io and self-hosted Sentry accept streamed spans, the default.
   traceLifecycle: 'static',
 
-  // By default all of this is sent: what identifies a visitor, and where secrets are.
+  // What identifies a visitor or may contain secrets. By default the SDK collects all of it.
   dataCollection: {
     userInfo: false,
     cookies: false,
@@ -30,7 +32,6 @@ Sentry.init({
 
   // How many events may be in flight. The default, 64, loses a burst of errors.
   transportOptions: { bufferSize: 1000 },
-  // Optional: no event is lost while the tracker is away.
+  // Optional: stores events on disk until the tracker has accepted them.
   transport: spoolTransport(process.env.SENTRY_SPOOL_DIRECTORY),
 });
-// #endregion

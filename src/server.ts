@@ -18,7 +18,8 @@ function readConfigOrExit() {
 const config = readConfigOrExit();
 const app = buildApp(config, loggerOptions(config.LOG_LEVEL));
 closeOnSignal(app);
-if (!Sentry.isEnabled()) app.log.warn('Sentry is off: errors are only logged. Set SENTRY_DSN.');
+if (Sentry.isEnabled()) app.log.info(`Sentry is on, environment ${config.SENTRY_ENVIRONMENT}`);
+else app.log.warn('Sentry is off: errors are only logged. Set SENTRY_DSN to turn it on');
 
 try {
   await app.listen({ host: config.HOST, port: config.PORT });

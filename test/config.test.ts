@@ -119,15 +119,16 @@ test('a port in use, or an address of another machine, is named with the setting
   await once(other, 'listening');
   t.after(() => other.close());
   const port = String((other.address() as AddressInfo).port);
-  for (const [environment, message] of [
+  const cases = [
     [{ PORT: port }, `Cannot listen: .*${port}. Set PORT or HOST`],
     [{ METRICS_PORT: port }, `Cannot listen: .*${port}. Set METRICS_PORT or HOST`],
     [{ HOST: '192.0.2.1' }, 'Cannot listen: .*192.0.2.1.*HOST'],
     [{ HOST: 'no-such-host.invalid' }, 'Cannot listen: .*no-such-host.invalid.*HOST'],
-  ] as const) {
-    const { stdout, code } = await start(environment);
+  ] as const;
+  const starts = await Promise.all(cases.map(([environment]) => start(environment)));
+  for (const [i, { stdout, code }] of starts.entries()) {
     assert.equal(code, 1);
-    assert.match(stdout, RegExp(message));
+    assert.match(stdout, RegExp(String(cases[i]?.[1])));
     assert.doesNotMatch(stdout, /Server listening/);
   }
 });

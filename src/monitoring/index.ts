@@ -30,7 +30,7 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
 
   if (!Sentry.isInitialized()) {
     app.log.warn(
-      'Sentry.init was not called, so that no error is reported: start with node --import ./dist/instrument.js',
+      'Sentry.init was not called, so no error is reported: start with node --import ./dist/instrument.js',
     );
   }
   // Hooks that close run in reverse order: what failed last is sent, too.

@@ -9,7 +9,7 @@ import { traceContextOf } from './trace-ids.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The error that this request met, and the id of its event: there is one if the answer is a 5xx. */
+    /** The error that this request met. It is reported, under this id, if the answer is a 5xx. */
     failure: Failure | null;
     /** `Sentry.captureException` with this request's user, tags and trace, in any callback. */
     captureException: (error: unknown, hint?: Sentry.EventHint) => string;
@@ -22,7 +22,7 @@ declare module 'fastify' {
 
 export interface Failure {
   error: unknown;
-  /** A UUID; undefined if Sentry is off. */
+  /** The id of its event, a UUID; undefined if Sentry is off. */
   eventId: string | undefined;
 }
 
@@ -96,7 +96,10 @@ function requestData({ method, protocol, host, url, headers, ip }: FastifyReques
   return { normalizedRequest, ipAddress: ip };
 }
 
-/** Goes on in the current scopes, which are kept: a time limit or a pool calls back in others. */
+/**
+ * Runs the rest of the request in the current scopes, and keeps them for its report: a timeout or a
+ * connection pool may call back in the scopes of another request.
+ */
 function follow(request: FastifyRequest, done: () => void): void {
   const [isolationScope, scope] = [Sentry.getIsolationScope(), Sentry.getCurrentScope()];
   request.captureException = (error, hint) =>
