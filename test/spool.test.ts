@@ -249,7 +249,9 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
     const ids = await first.capture(2);
     await first.kill();
     // It may have been about to send one of them.
-    const [damaged = '', kept = ''] = [...files('.envelope'), ...files('.sending')];
+    const left = [...files('.envelope'), ...files('.sending')];
+    assert.equal(left.length, 2);
+    const [damaged = '', kept = ''] = left;
     const id = JSON.parse(fs.readFileSync(damaged, 'utf8').split('\n')[0] ?? '').event_id;
     fs.truncateSync(damaged, 500);
     const [old, young] = [`${kept}.old.tmp`, `${kept}.young.tmp`];

@@ -60,6 +60,8 @@ async function sentry(app: FastifyInstance, { maxTracesPerSecond = 10 }: SentryO
       const scope = Sentry.getCurrentScope();
       const traceContext = traceContextOf(request.raw);
       scope.setPropagationContext(traceContext);
+      // Those of the process, such as its start and its background work, are not this request's.
+      isolationScope.clearBreadcrumbs();
       reply.header('x-trace-id', traceContext.traceId);
       isolationScope.setTransactionName(`${request.method} ${routeOf(request)}`);
       isolationScope.setSDKProcessingMetadata(requestData(request));
