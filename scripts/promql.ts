@@ -6,7 +6,7 @@ const PAGE = new URL('../docs/promql.md', import.meta.url);
 const prometheus = process.env.PROMETHEUS_URL || 'http://localhost:9090';
 
 /** A query, and behind it the link and the answer that this script writes. */
-const QUERY = /^```promql\n(.*?)\n```\n(?:\n\[Ask it\]\(.*?\)\n\n```text\n.*?\n```\n)?/gms;
+const QUERY = /^```promql\n(.*?)\n```\n(?:\[Run it\]\(.*?\)\n```text\n.*?\n```\n)?/gms;
 
 interface Sample {
   metric: Record<string, string>;
@@ -46,6 +46,6 @@ writeFileSync(
   page.replace(QUERY, (_match, query) => {
     const link = prometheusQuery('http://localhost:9090', query);
     const answer = answers.get(query)?.join('\n');
-    return `\`\`\`promql\n${query}\n\`\`\`\n\n[Ask it](${link})\n\n\`\`\`text\n${answer}\n\`\`\`\n`;
+    return `\`\`\`promql\n${query}\n\`\`\`\n[Run it](${link})\n\`\`\`text\n${answer}\n\`\`\`\n`;
   }),
 );

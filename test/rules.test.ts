@@ -30,7 +30,7 @@ for (const { alert, labels, annotations, keep_firing_for } of alerts) {
     assert.deepEqual(headings, [
       `# ${alert}`,
       '## Reproduce it',
-      '## A wrong RESOLVED',
+      '## When RESOLVED is misleading',
       '## What to do',
     ]);
   });

@@ -6,7 +6,7 @@ export const documentedQueries = readFileSync('docs/promql.md', 'utf8')
   .slice(1)
   .map((part) => ({
     query: part.split('\n```', 1)[0] ?? '',
-    link: /^\[Ask it\]\((.*?)\)$/m.exec(part)?.[1],
+    link: /^\[Run it\]\((.*?)\)$/m.exec(part)?.[1],
     /** The first of its lines. */
     answer: /^```text\n(.*)$/m.exec(part)?.[1] ?? '',
   }));
