@@ -31,7 +31,7 @@ function numberFrom(
 const pages: [share: number, path: () => string][] = [
   [0.7, () => '/my-view'],
   [0.2, () => '/'],
-  // Few enough for the latency objective, 95 % under 300 ms, to hold.
+  // Few enough for the latency objective, 95% under 300 ms, to hold.
   [0.03, () => `/my-view?seconds=${(Math.random() * 2).toFixed(2)}`],
   [0.07, () => `/missing/${Math.floor(Math.random() * 1e6)}`],
 ];

@@ -28,7 +28,7 @@ test('the traffic visits every kind of page, with the share of errors that was s
 
   traffic.kill('SIGINT');
   assert.deepEqual(await once(traffic, 'close'), [0, null]);
-  assert.match(await output, /50 % of them errors.*200: \d+ {2}404: \d+ {2}500: \d+/s);
+  assert.match(await output, /50% of them errors.*200: \d+ {2}404: \d+ {2}500: \d+/s);
 });
 
 test('an invalid setting of the traffic is refused by name', async () => {

@@ -42,7 +42,7 @@ function writeShortened(): string {
 }
 
 const { urls } = await startOwnStack('alerts', writeShortened());
-const FIRING = /^\[FIRING page\] HighErrorRatio: More than 5 % of the requests to app fail$/;
+const FIRING = /^\[FIRING page\] HighErrorRatio: More than 5% of the requests to app fail$/;
 let stopErrors: () => void;
 
 async function state(): Promise<string> {

@@ -41,7 +41,7 @@ const outcomes: [command: RegExp, outcome: () => Promise<void>][] = [
   ],
   [
     /^TRAFFIC_ERRORS=0\.5/,
-    async () => assert.match(await run('docker compose logs traffic'), /50 % of them errors/),
+    async () => assert.match(await run('docker compose logs traffic'), /50% of them errors/),
   ],
   [
     /^docker compose stop traffic$/,
