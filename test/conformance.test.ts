@@ -53,10 +53,10 @@ async function factsOf(t: TestContext, environment: Record<string, string>) {
   const app = await spawnApp(t, settings, 'test/fixtures/monitored/server.js');
   for (const [path, { times = 1, ...options }] of Object.entries(CASES)) {
     for (let i = 0; i < times; i++) await visit(app.url + path, options);
-    // Another error, for the SDK drops one like the one before.
+    // A different error, because the SDK drops one that equals the one before.
     await visit(`${app.url}/view`);
   }
-  // What is captured when the answer has long been sent.
+  // What is captured long after the response.
   await sleep(1_500);
   await app.stop();
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** The queries of docs/promql.md, with what scripts/promql.ts writes behind them. */
+/** The queries of docs/promql.md, with what scripts/promql.ts writes below them. */
 export const documentedQueries = readFileSync('docs/promql.md', 'utf8')
   .split('```promql\n')
   .slice(1)
