@@ -35,6 +35,6 @@ COPY --from=build /app/dist dist
 RUN install -d -o node -g node -m 700 /var/spool/sentry
 USER node
 EXPOSE 8000 9464
-# No HEALTHCHECK: the traffic service runs this image, too, and doesn't listen. It's in
-# docker-compose.yml.
+# No HEALTHCHECK: the traffic service runs this image, too, and doesn't listen. The
+# health check is in docker-compose.yml.
 CMD ["node", "--enable-source-maps", "--import", "./dist/instrument.js", "dist/server.js"]

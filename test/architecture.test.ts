@@ -21,12 +21,12 @@ const imports = new Map(
 
 const RULES = [
   {
-    name: 'the monitoring imports nothing from outside of it',
+    name: 'the monitoring imports nothing from outside itself',
     of: /^(monitoring\/|instrument\.ts)/,
     allowed: /^(monitoring\/|instrument\.ts)/,
   },
   {
-    name: 'the spool imports nothing of the project',
+    name: 'the spool imports nothing from the project',
     of: /^monitoring\/spool\.ts$/,
     allowed: /^$/,
   },

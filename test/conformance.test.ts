@@ -31,7 +31,7 @@ const CASES: Record<string, Visit & { times?: number }> = {
 const ROWS: [string, paths: string, facts: string][] = [
   ['The same error twice in a row', '/thrown', 'events'],
   ['An error that the error handler answers with a 4xx', '/404/mapped /open/404', 'events traces'],
-  ['An error that asks for a 404 and is answered with a 502', '/502', 'events'],
+  ['An error with `statusCode` 404 that is answered with a 502', '/502', 'events'],
   ['A stream that breaks after its headers', '/break/node /break/web', 'events traces'],
   ['A client that disconnects', '/leave/gzip', 'traces'],
   [

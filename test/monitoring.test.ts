@@ -46,7 +46,7 @@ const ROWS: Record<string, Row[]> = {
     { path: '/after-body', ...POST, status: 500, events: 1 },
     { path: '/lost/page', route: 'unmatched', status: 500, events: 1, traced: false },
   ],
-  'an error that ends as a 4xx, whoever decided that': [
+  'an error that is answered with a 4xx, whatever sets the status': [
     ...each('/404/', 'status-code status reply-code mapped hook not-found', {
       status: 404,
       events: 0,
@@ -55,7 +55,9 @@ const ROWS: Record<string, Row[]> = {
     { path: '/no-json', ...POST, body: 'no JSON', status: 400, events: 0 },
     { path: '/no/such/page', route: 'unmatched', status: 404, events: 0, traced: false },
   ],
-  'an error that asks for 404 and is answered with 502': [{ path: '/502', status: 502, events: 1 }],
+  'an error with statusCode 404 that is answered with 502': [
+    { path: '/502', status: 502, events: 1 },
+  ],
   'captured by the application, then thrown': [
     // Its id is the SDK's: a documented limit.
     { path: '/captured', status: 500, events: 1, shown: false, linked: false },
@@ -71,13 +73,13 @@ const ROWS: Record<string, Row[]> = {
     { path: '/open/500', status: 500, events: 1 },
   ],
   'a handler that exceeds its handlerTimeout': [{ path: '/timeout', status: 503, events: 1 }],
-  'a visitor who leaves': each('/leave/', 'node web gzip proxied aborted', {
+  'a client that disconnects': each('/leave/', 'node web gzip proxied aborted', {
     status: 0,
     events: 0,
     counted: 499,
     leaves: true,
   }),
-  'an error of its own that a handler throws after that': [
+  'an error that the handler throws after the client has disconnected': [
     { path: '/leave/thrown', status: 0, events: 1, counted: 499, leaves: true, linked: false },
   ],
   'a span in a request': [

@@ -107,7 +107,7 @@ const INTERNAL = 1;
 
 /** A span in OTLP's format, with OpenTelemetry's semantic conventions. */
 function toOtlp({ attributes, ...span }: Span) {
-  // In Sentry, a span's operation, such as "http.server", is its kind.
+  // Sentry has no span kinds: an operation such as "http.server" implies one.
   const operation = String(attributes['otel.kind'] ?? attributes['sentry.op']);
   const status = attributes['http.response.status_code'];
   // To Sentry a 404 is an error of the span, to OpenTelemetry the client's.

@@ -162,7 +162,7 @@ class SpoolTransport implements Transport {
     }
     for (let waiting = this.#read(); waiting.length > 0; waiting = this.#read()) {
       // A retry continues where the last attempt stopped: events that a tracker always answers with
-      // a 500 do not hold up the others.
+      // a 500 do not block the others.
       if (this.#queue.length === 0) this.#queue = waiting;
       while (this.#queue.length > 0) {
         const batch = this.#queue.splice(0, PARALLEL);

@@ -30,7 +30,7 @@ test('Grafana opens on the dashboard, which is complete', { skip }, async () => 
   }
 });
 
-test('a visitor of Grafana may look and query, and nobody can log in', { skip }, async () => {
+test('a visitor of Grafana can view and query, and nobody can log in', { skip }, async () => {
   const actions = await getJson(`${grafana}/api/access-control/user/actions`);
   for (const action of ['dashboards:read', 'datasources:query']) assert.ok(actions[action], action);
   for (const [path, body] of [

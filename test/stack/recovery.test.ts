@@ -103,7 +103,7 @@ const use: Record<Service, () => Promise<() => Promise<void>>> = {
     return async () => {
       const alertname = `Mail${Date.now()}`;
       await post(`${urls.alertmanager}/api/v2/alerts`, [
-        { labels: { alertname }, annotations: { summary: 'a mail' } },
+        { labels: { alertname }, annotations: { summary: 'an email' } },
       ]);
       await eventually(async () => {
         assert.equal((await mailsAbout(urls.maildev, new RegExp(alertname))).length, 1);
@@ -141,7 +141,7 @@ for (const [name, outage] of Object.entries<(errors: typeof triggerErrors) => Pr
     await compose('unpause', 'bugsink');
     return ids;
   },
-  'is stopped, also if the application is restarted meanwhile': async (errors) => {
+  'is stopped, even if the application is restarted meanwhile': async (errors) => {
     await compose('stop', 'bugsink');
     const ids = await errors();
     await compose('restart', 'app');
