@@ -22,7 +22,7 @@ COPY src src
 COPY prometheus.yml alertmanager.yml ./
 COPY prometheus/rules prometheus/rules
 COPY grafana/dashboards grafana/dashboards
-# A clone that was made with a strict umask is readable for its owner only, and not for USER node below.
+# With a strict umask, a clone is readable by its owner only, not by USER node below.
 RUN chmod -R go+rX .
 
 FROM node:24-bookworm-slim
@@ -31,9 +31,10 @@ WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=sources /app ./
 COPY --from=build /app/dist dist
-# Docker gives a new volume the owner of what it is mounted on.
+# A new volume gets the owner of the directory that it is mounted on.
 RUN install -d -o node -g node -m 700 /var/spool/sentry
 USER node
 EXPOSE 8000 9464
-# No HEALTHCHECK: the traffic service runs this image too and listens on nothing. Compose has it.
+# No HEALTHCHECK: the traffic service runs this image, too, and doesn't listen. The
+# health check is in docker-compose.yml.
 CMD ["node", "--enable-source-maps", "--import", "./dist/instrument.js", "dist/server.js"]

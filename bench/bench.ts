@@ -31,16 +31,16 @@ function readOptions() {
 function wholeNumber(option: 'rounds' | 'seconds'): number {
   const value = Number(options[option]);
   if (Number.isInteger(value) && value > 0) return value;
-  return refuse(`--${option} is "${options[option]}", but takes a whole number above 0.`);
+  return refuse(`--${option} is "${options[option]}", but must be a whole number above 0.`);
 }
 
-/** The named variants in the order of the table, with bare: it is the measure of the rest. */
+/** The named variants in the order of the table, with bare, the baseline. */
 function chosenVariants(): Variant[] {
   const known = variants.map(({ name }) => name);
   const names = options.variants.split(',');
   const unknown = names.filter((name) => !known.includes(name));
   if (unknown.length > 0) {
-    refuse(`--variants has "${unknown}" in it, but takes names among ${known}.`);
+    refuse(`--variants contains "${unknown}", but must be some of ${known}.`);
   }
   return variants.filter(({ name }) => name === 'bare' || names.includes(name));
 }
@@ -79,7 +79,7 @@ for (const { name, title, ratio, microseconds } of rows) {
   console.log(`| ${name} | ${title} | ${cell(ratio)} | ${cell(microseconds)} |`);
 }
 console.log(
-  `\nMedian (least to most) of ${rounds} rounds, ${seconds} seconds, ` +
+  `\nMedian (minimum to maximum) of ${rounds} rounds, ${seconds} seconds, ` +
     `${cpus()[0]?.model.trim()}, ${cpus().length} cores, ` +
     `${process.platform} ${process.arch}, Node.js ${process.version}, ` +
     `${new Date().toISOString().slice(0, 10)}.`,

@@ -44,15 +44,15 @@ async function textOf(url: string): Promise<string> {
   return (await fetch(url)).text();
 }
 
-/** How long a server is loaded, in seconds, before it is another one's turn. */
+/** How long a server is under load, in seconds, before it is another one's turn. */
 const TURN = 2;
-/** How long it is loaded before it is measured, until its code is compiled. */
+/** How long it is warmed up before it is measured, until its code is compiled. */
 const WARM_UP = 5;
 
 /**
- * Loads all variants by turns, in each round with servers started for it alone: what slows the
- * machine down for longer than a turn slows all of them. Resolves to the microseconds of CPU time
- * per request, of each variant in each round.
+ * Loads all variants in turn, with new servers in each round: what slows the machine down for
+ * longer than a turn slows all of them. Resolves to the microseconds of CPU time per request, of
+ * each variant in each round.
  */
 export async function measure(variants: Variant[], sink: Sink, rounds: number, seconds: number) {
   const results = new Map<Variant, number[]>(variants.map((variant) => [variant, []]));
@@ -88,7 +88,10 @@ interface Runner {
   requests: number;
 }
 
-/** A turn has a number of requests: a time would cut off some that have cost and are not counted. */
+/**
+ * A turn has a fixed number of requests: a fixed time would cut off some that cost CPU time but
+ * aren't counted.
+ */
 async function takeTurn(runner: Runner) {
   const { server, rate } = runner;
   const before = await server.cpuMicroseconds();

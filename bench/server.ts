@@ -5,7 +5,7 @@ import { eventually } from '../test/helpers/eventually.ts';
 import { freePort } from '../test/helpers/free-port.ts';
 import type { Variant } from './variants.ts';
 
-/** A page that waits for one timer, as for a database that answers at once. */
+/** A page that waits for one timer, as if for a database that answers at once. */
 const PAGE = '/my-view?seconds=0';
 
 /** Starts a variant, and waits for its first page. It exits when the benchmark does. */
@@ -16,7 +16,7 @@ export async function startServer(variant: Variant, dsn: string) {
     cwd: fileURLToPath(new URL('..', import.meta.url)),
     execArgv: imports.flatMap((file) => ['--import', file]),
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    // Nothing else, so that no setting of this machine is in the numbers.
+    // Nothing else, so that no setting of this machine affects the numbers.
     env: {
       PORT: port,
       METRICS_PORT: metricsPort,

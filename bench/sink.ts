@@ -7,7 +7,7 @@ import { gunzipSync } from 'node:zlib';
 /** The first envelopes of each project are kept. What follows under load is read and dropped. */
 const KEPT = 50;
 
-/** A fake tracker: it accepts everything, and tells what arrived for a project. */
+/** A fake tracker: it accepts everything, and returns what arrived for a project. */
 export async function startSink() {
   const projects: string[][] = [];
 

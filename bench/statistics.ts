@@ -21,7 +21,7 @@ export function ratios(values: number[], base: number[]): number[] {
   return values.map((value, round) => value / (base[round] as number));
 }
 
-/** The list begun at another place in each round, so that nobody always comes first. */
+/** The list, starting at a different place in each round, so that no variant always comes first. */
 export function rotate<T>(list: T[], round: number): T[] {
   const first = round % list.length;
   return [...list.slice(first), ...list.slice(0, first)];

@@ -1,4 +1,4 @@
-/** A server to measure. Each serves the same page, as far as it is written for this benchmark. */
+/** A server to measure. Those that are written for this benchmark serve the same page. */
 export interface Variant {
   name: string;
   title: string;
@@ -7,7 +7,7 @@ export interface Variant {
   /** Loaded before the program, with `--import`. */
   imports?: string[];
   environment?: Record<string, string>;
-  /** What it claims to do: shown to work before anything is measured. */
+  /** What it claims to do, which is checked before anything is measured. */
   claims: ('metrics' | 'error' | 'trace')[];
 }
 

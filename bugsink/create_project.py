@@ -1,4 +1,4 @@
-"""Makes the project that the DSN names. Run again, it only brings the project's key up to date."""
+"""Creates the project that the DSN names. Later runs only update the project's key."""
 
 import os
 import uuid
@@ -38,7 +38,7 @@ with immediate_atomic():
         project.sentry_key = key
         project.save(update_fields=["sentry_key"])
 
-# Bugsink makes its user at the first start only: afterwards BUGSINK_LOGIN changes nothing.
+# Bugsink creates its user on the first start only: after that, BUGSINK_LOGIN has no effect.
 email, _, password = os.environ["CREATE_SUPERUSER"].partition(":")
 user = get_user_model().objects.filter(username=email).first()
 if user is None or not user.check_password(password):
@@ -46,7 +46,7 @@ if user is None or not user.check_password(password):
     print(
         f"BUGSINK_LOGIN is not the login of this Bugsink. Its user is {users}, with the password of the first "
         "start or the one that was set in Bugsink since. Change it there, under the user's name at the top; "
-        "or begin anew, without the events: docker compose down --volumes"
+        "or start over, without the events: docker compose down --volumes"
     )
 
 print(f"Bugsink project {PROJECT_ID} is ready")

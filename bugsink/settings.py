@@ -1,4 +1,4 @@
-"""Bugsink's settings for Docker, with a SECRET_KEY that is made at the first start and then kept."""
+"""Bugsink's settings for Docker, with a SECRET_KEY that is generated on the first start and then kept."""
 
 import os
 import re
@@ -10,12 +10,12 @@ from pathlib import Path
 from bugsink_conf import *
 from bugsink_conf import SECRET_KEY
 
-# Every program of Bugsink begins here: a wrong setting ends in a line that helps, and in no traceback.
-# The login is nobody's business, so that it is not repeated.
+# Every Bugsink process starts here: an invalid setting ends in one helpful line instead of a
+# traceback. The login is secret, so it's not repeated.
 if not re.fullmatch(r"[0-9a-fA-F]{32}", os.environ["PROJECT_KEY"]):
-    sys.exit(f"BUGSINK_PROJECT_KEY is {os.environ['PROJECT_KEY']!r}, but takes 32 hex digits.")
+    sys.exit(f"BUGSINK_PROJECT_KEY is {os.environ['PROJECT_KEY']!r}, but must be 32 hex digits.")
 if not re.fullmatch(r"[^:@\s]+@[^:@\s]+:.+", os.environ["CREATE_SUPERUSER"]):
-    sys.exit("BUGSINK_LOGIN has another form, but takes email:password, without spaces in the email.")
+    sys.exit("BUGSINK_LOGIN must be email:password, without spaces in the email.")
 
 
 def read_or_create_key(path: Path) -> str:
@@ -24,8 +24,8 @@ def read_or_create_key(path: Path) -> str:
             draft.write(secrets.token_urlsafe(48))
             draft.flush()
             os.fsync(draft.fileno())
-            # Gunicorn and the task runner start together. A link either is made whole or exists
-            # already, so both read the same key and never half of one.
+            # Gunicorn and the task runner start together. Creating a link is atomic, so both read
+            # the same complete key.
             try:
                 os.link(draft.name, path)
             except FileExistsError:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts Jaeger. A span's event is a link on its pages: to the tracker that the settings name. Jaeger
-# reads its links from a file and fills in no variables, so the file is written here.
+# Starts Jaeger, whose pages link a span to its event in the configured tracker. Jaeger reads the
+# links from a file without expanding variables, so the file is written here.
 set -eu
 
 if [ -n "${SENTRY_EVENT_URL:-}" ]; then
@@ -8,7 +8,7 @@ if [ -n "${SENTRY_EVENT_URL:-}" ]; then
 fi
 printf '{"linkPatterns": [%s]}\n' "${event_link:-}" > /tmp/ui.json
 
-# Where the program is depends on who built the image.
+# The program's path depends on who built the image.
 for jaeger in /cmd/jaeger/jaeger-linux /bin/jaeger; do
   [ ! -x "$jaeger" ] || exec "$jaeger" --config /etc/jaeger/config.yaml
 done

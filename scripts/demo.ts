@@ -45,8 +45,8 @@ function installed(...names: string[]): string | undefined {
 
 function start(command: string, args: string[], environment = {}, stdio: 'inherit' | 'ignore') {
   const child = spawn(command, args, {
-    // A process group of its own: Ctrl-C reaches this script alone, which then stops each child once.
-    // On Windows it would be a window of its own.
+    // A process group of its own: Ctrl-C reaches this script alone, which then stops each child
+    // once. On Windows it would open a new window.
     detached: !isWindows,
     stdio: ['ignore', stdio, stdio],
     env: { ...process.env, ...environment },
@@ -55,7 +55,7 @@ function start(command: string, args: string[], environment = {}, stdio: 'inheri
   return child;
 }
 
-/** The stack's own file, its addresses exchanged for the ones on this machine. */
+/** The stack's own file, with its addresses replaced by those on this machine. */
 function prometheusConfig(withAlertmanager: boolean): string {
   const configuration = parse(readFileSync('prometheus.yml', 'utf8'));
   const targets = {
@@ -138,7 +138,7 @@ if (jaeger) {
       JAEGER_QUERY_PORT: String(PORTS.jaeger),
       JAEGER_HEALTH_PORT: String(PORTS.jaegerHealth),
       JAEGER_UI_CONFIG: join(folder, 'ui.json'),
-      // Or it traces itself, and takes long to stop.
+      // Otherwise it traces itself, and is slow to stop.
       OTEL_TRACES_SAMPLER: 'always_off',
     },
     'ignore',

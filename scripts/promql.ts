@@ -1,12 +1,12 @@
-/** Asks Prometheus the queries in docs/promql.md, and writes its answers behind them. */
+/** Runs the queries in docs/promql.md in Prometheus, and writes the results below them. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { prometheusQuery } from '../src/guide/links.ts';
 
 const PAGE = new URL('../docs/promql.md', import.meta.url);
 const prometheus = process.env.PROMETHEUS_URL || 'http://localhost:9090';
 
-/** A query, and behind it the link and the answer that this script writes. */
-const QUERY = /^```promql\n(.*?)\n```\n(?:\n\[Ask it\]\(.*?\)\n\n```text\n.*?\n```\n)?/gms;
+/** A query, followed by the link and the result that this script writes. */
+const QUERY = /^```promql\n(.*?)\n```\n(?:\[Run it\]\(.*?\)\n```text\n.*?\n```\n)?/gms;
 
 interface Sample {
   metric: Record<string, string>;
@@ -24,7 +24,7 @@ async function ask(query: string): Promise<Sample[]> {
   const { data, error } = (await answer.json()) as { data?: { result: Sample[] }; error?: string };
   if (!data) throw new Error(`${error}: ${query}`);
   if (data.result.length === 0) {
-    throw new Error(`No data yet, for which traffic is needed: ${query}`);
+    throw new Error(`No data yet. Start the traffic first. The query is ${query}`);
   }
   return data.result;
 }
@@ -46,6 +46,6 @@ writeFileSync(
   page.replace(QUERY, (_match, query) => {
     const link = prometheusQuery('http://localhost:9090', query);
     const answer = answers.get(query)?.join('\n');
-    return `\`\`\`promql\n${query}\n\`\`\`\n\n[Ask it](${link})\n\n\`\`\`text\n${answer}\n\`\`\`\n`;
+    return `\`\`\`promql\n${query}\n\`\`\`\n[Run it](${link})\n\`\`\`text\n${answer}\n\`\`\`\n`;
   }),
 );

@@ -1,6 +1,6 @@
 /**
  * Takes the pictures in docs/pictures from the running stack, in a real browser: the guide in each
- * language, an event in the tracker, and the mail about it. Needs Chromium, and the stack:
+ * language, an event in the tracker, and the email about it. Needs Chromium, and the stack:
  *
  *     docker compose up -d --build --wait && npm run screenshots
  *
@@ -14,7 +14,7 @@ import { eventually } from '../test/helpers/eventually.ts';
 
 const APP_URL = process.env.APP_URL || 'http://localhost:8000';
 const FOLDER = 'docs/pictures';
-/** Seconds that an event and its mail may take. */
+/** Seconds that an event and its email may take. */
 const PATIENCE = 60;
 
 interface Mail {
@@ -64,8 +64,8 @@ async function takeMail(page: Page, mailbox: string): Promise<void> {
     const mail = mails.find(({ subject }) => subject.includes('Division by zero'));
     assert.ok(
       mail,
-      'There is no mail about the error. Bugsink mails about an issue once, when it is new: ' +
-        'begin with "docker compose down --volumes".',
+      'There is no email about the error. Bugsink sends one when an issue is new: ' +
+        'run "docker compose down --volumes" first.',
     );
     return mail;
   }, PATIENCE);

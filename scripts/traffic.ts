@@ -31,7 +31,7 @@ function numberFrom(
 const pages: [share: number, path: () => string][] = [
   [0.7, () => '/my-view'],
   [0.2, () => '/'],
-  // Few enough for the latency objective, 95 % under 300 ms, to hold.
+  // Few enough for the latency objective, 95% under 300 ms, to hold.
   [0.03, () => `/my-view?seconds=${(Math.random() * 2).toFixed(2)}`],
   [0.07, () => `/missing/${Math.floor(Math.random() * 1e6)}`],
 ];
@@ -55,7 +55,7 @@ async function visit() {
     await response.arrayBuffer();
     answer = String(response.status);
   } catch {
-    // Not reached, or not in time: counted as such, and the next visit tries again.
+    // No response, or not in time: counted as such, and the next visit tries again.
   }
   answers.set(answer, (answers.get(answer) ?? 0) + 1);
 }
@@ -69,7 +69,7 @@ function report() {
 
 // 0.07 * 100 is 7.000000000000001.
 const percent = Number((errors * 100).toPrecision(12));
-console.log(`${rate} visits per second to ${url}, ${percent} % of them errors. Ctrl-C stops it.`);
+console.log(`${rate} visits per second to ${url}, ${percent}% of them errors. Ctrl-C stops it.`);
 const visits = setInterval(visit, 1000 / rate);
 const reports = setInterval(report, 5000);
 

@@ -11,7 +11,7 @@ import countRequests from './routes/count-requests.ts';
 import myView from './routes/my-view.ts';
 import triggerError from './routes/trigger-error.ts';
 
-/** Builds the application, which does not listen yet. */
+/** Builds the application, without listening yet. */
 export function buildApp(config: Config, logger: FastifyServerOptions['logger'] = false) {
   const app = Fastify({
     logger,

@@ -15,7 +15,7 @@ const text = (fallback: string, expected: string, isValid: (text: string) => boo
     read: (text) => (isValid(text) ? text : undefined),
   }) satisfies Setting<string>;
 
-/** Decimal digits only: to JavaScript "", " " and "0x1F" are numbers, too. */
+/** Decimal digits only: JavaScript converts "", " " and "0x1F" to numbers, too. */
 const number = (fallback: number, [min, max]: [number, number], expected: string, form: RegExp) =>
   ({
     default: fallback,
@@ -46,10 +46,10 @@ const service: Setting<string> = {
 /** The SDK ignores a DSN that it cannot parse, and then sends nothing. */
 const DSN = /^https?:\/\/\w+(:\w*)?@(\[[\da-fA-F:.]+\]|[\w.-]+)(:\d+)?\/([^\s?#\\]+\/)?\d+$/;
 
-/** fetch() refuses a URL with a password in it. */
+/** fetch() rejects a URL with a password in it. */
 const isEndpoint = (text: string) => isUrl(text) && !new URL(text).username;
 
-/** Sentry drops events with other names of releases and environments. */
+/** Sentry drops events with other release and environment names. */
 const sentryName = (fallback: string, max: number, reserved: string[]) =>
   text(
     fallback,
@@ -65,7 +65,7 @@ const sentryName = (fallback: string, max: number, reserved: string[]) =>
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 
 const settings = {
-  // Only this machine can connect unless the operator says otherwise; the container image does.
+  // By default only this machine can connect. The container image changes that.
   HOST: text('127.0.0.1', 'an IP address or a host name', (text) => /^[\w.:%-]+$/.test(text)),
   PORT: port(8000),
   METRICS_PORT: port(9464),

@@ -3,8 +3,8 @@ import * as Sentry from '@sentry/node';
 import { spoolTransport } from './monitoring/spool.ts';
 
 /**
- * monitoring/sentry.ts does the work of Fastify and Http at a fraction of the cost. Dedupe drops an error
- * that equals the one before: a second visitor's, say.
+ * monitoring/sentry.ts replaces Fastify and Http at a fraction of the cost. Dedupe drops an error
+ * that equals the one before, even if it's another visitor's.
  */
 const REPLACED = ['Fastify', 'Http', 'Dedupe'];
 
@@ -16,7 +16,7 @@ Sentry.init({
   // Only sentry.io and self-hosted Sentry accept streamed spans, the default.
   traceLifecycle: 'static',
 
-  // What identifies a visitor or may contain secrets. By default the SDK collects all of it.
+  // Data that identifies visitors or may contain secrets. By default the SDK collects all of it.
   dataCollection: {
     userInfo: false,
     cookies: false,

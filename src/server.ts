@@ -9,7 +9,7 @@ function readConfigOrExit() {
     return readConfig(process.env);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    // A stack would hide the lines that help.
+    // A stack trace would hide the lines that help.
     console.error(error.message);
     process.exit(1);
   }

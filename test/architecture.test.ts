@@ -1,10 +1,10 @@
-/** Imports in src go one way, so that the monitoring can be taken to another application. */
+/** Imports in src go one way, so that the monitoring can be copied to another application. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { posix } from 'node:path';
 import { test } from 'node:test';
 
-/** What each file in src imports of src, with paths that start there. */
+/** What each file in src imports from src, with paths that start there. */
 const imports = new Map(
   readdirSync('src', { recursive: true, encoding: 'utf8' })
     .map((file) => file.replaceAll('\\', '/'))
@@ -21,12 +21,12 @@ const imports = new Map(
 
 const RULES = [
   {
-    name: 'the monitoring imports nothing from outside of it',
+    name: 'the monitoring imports nothing from outside itself',
     of: /^(monitoring\/|instrument\.ts)/,
     allowed: /^(monitoring\/|instrument\.ts)/,
   },
   {
-    name: 'the spool imports nothing of the project',
+    name: 'the spool imports nothing from the project',
     of: /^monitoring\/spool\.ts$/,
     allowed: /^$/,
   },

@@ -1,4 +1,4 @@
-/** The pages in Chromium: their looks, and the way of a reader through the guide. */
+/** The pages in Chromium: how they look, and a reader's way through the guide. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import axe, { type AxeResults } from 'axe-core';
@@ -83,7 +83,7 @@ test('the pages in a browser', { skip: noBrowser }, async (t) => {
   }
 
   for (const locale of ['en-US', 'ru-RU']) {
-    await t.test(`the guide begins with what to do (${locale})`, async () => {
+    await t.test(`the guide starts with the first steps (${locale})`, async () => {
       const page = await browser.newPage({ viewport: { width: 1280, height: 720 }, locale });
       await page.goto(app.url);
       const button = await boxOf(page, '.do');

@@ -1,4 +1,4 @@
-/** What docker-compose.yml promises of its services, read from the file: no engine is needed. */
+/** What docker-compose.yml promises about its services, read from the file: no engine is needed. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -26,13 +26,13 @@ interface Service {
 const file = parse(readFileSync('docker-compose.yml', 'utf8'), { merge: true });
 const services: Record<string, Service> = file.services;
 
-test('no two services build one image: at the same time, they can fail', () => {
+test('no two services build the same image, which can fail if they do so at once', () => {
   const built = Object.values(services).flatMap(({ build, image }) => (build ? [image] : []));
   assert.deepEqual(built, [...new Set(built)]);
   assert.equal(built.length, 1);
 });
 
-test('the image that is built here is never looked for at a registry', () => {
+test('the image that is built here is never pulled from a registry', () => {
   for (const { image, pull_policy } of Object.values(services)) {
     if (!image.includes('/')) assert.equal(pull_policy, 'never', image);
   }
@@ -49,7 +49,7 @@ test('.env.example lists each setting of the stack with its default', () => {
   const listed = new Map(
     [...example.matchAll(/^#([A-Z_]+)=(.*)$/gm)].map(([, name = '', value]) => [name, value]),
   );
-  // "${NAME:-default}", and "NAME:" for what is only passed on.
+  // "${NAME:-default}", and "NAME:" for settings that are only passed on.
   const used = compose.matchAll(/\$\{([A-Z_]+)(?::?-([^${}]*)\})?|^ +([A-Z_]{2,}):$/gm);
   for (const [, named, value, passed] of used) {
     const name = named ?? passed ?? '';
@@ -84,7 +84,7 @@ for (const [name, service] of Object.entries(services)) {
   }
 }
 
-test('behind a proxy of the Docker client, services talk to each other without it', () => {
+test('services bypass a proxy of the Docker client to reach each other', () => {
   for (const [name, { environment, network_mode }] of Object.entries(services)) {
     if (network_mode === 'none') continue;
     for (const variable of ['no_proxy', 'NO_PROXY']) {
@@ -97,7 +97,7 @@ test('behind a proxy of the Docker client, services talk to each other without i
   }
 });
 
-test('a service reaches those it talks to, and not what it has nothing to do with', () => {
+test('a service can reach only the services it needs', () => {
   const reaches = (from: string, to: string) =>
     Boolean(services[from]?.networks?.some((name) => services[to]?.networks?.includes(name)));
   for (const [from, to, expected] of [

@@ -15,7 +15,7 @@ test('without any variable the settings are the documented defaults', () => {
 });
 
 const KEY = '0123456789abcdef0123456789abcdef';
-/** What JavaScript takes for a number, and nobody means by one. */
+/** What JavaScript converts to a number, though nobody means one. */
 const ODD_NUMBERS = ['', ' ', 'Infinity', 'NaN', '1e400', '0x1F', '+1', ' 1', 'x', '-1'];
 const ODD_NAMES = ['', '.', '..', 'a b', 'a/b', 'a\\b', 'a\nb', '\u2028'];
 
@@ -60,7 +60,7 @@ const CASES: [name: string, valid: string[], invalid: string[]][] = [
 ];
 
 for (const [name, valid, invalid] of CASES) {
-  test(`a valid ${name} is accepted, and an invalid one is refused with what was expected`, () => {
+  test(`a valid ${name} is accepted, and an invalid one is rejected with what was expected`, () => {
     for (const value of valid) {
       const read = readConfig({ [name]: value })[name as 'PORT' | 'HOST'];
       assert.equal(read, typeof read === 'number' ? Number(value) : value);
@@ -76,7 +76,7 @@ for (const [name, valid, invalid] of CASES) {
   });
 }
 
-test('a slash at the end of a service is no part of its address', () => {
+test('a trailing slash is removed from the URL of a service', () => {
   assert.equal(readConfig({ JAEGER_URL: 'http://h/a//' }).JAEGER_URL, 'http://h/a');
 });
 

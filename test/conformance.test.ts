@@ -31,14 +31,18 @@ const CASES: Record<string, Visit & { times?: number }> = {
 const ROWS: [string, paths: string, facts: string][] = [
   ['The same error twice in a row', '/thrown', 'events'],
   ['An error that the error handler answers with a 4xx', '/404/mapped /open/404', 'events traces'],
-  ['An error that asks for a 404 and is answered with a 502', '/502', 'events'],
+  ['An error with `statusCode` 404 that is answered with a 502', '/502', 'events'],
   ['A stream that breaks after its headers', '/break/node /break/web', 'events traces'],
-  ['A visitor who leaves', '/leave/gzip', 'traces'],
-  ['Work that `request.signal` ends when the visitor leaves', '/leave/aborted', 'events traces'],
+  ['A client that disconnects', '/leave/gzip', 'traces'],
+  [
+    'Work that `request.signal` aborts when the client disconnects',
+    '/leave/aborted',
+    'events traces',
+  ],
   ['A route that answers 404', '/404/status-code', 'traces'],
   ['A not-found handler that fails', '/lost/page', 'events traces'],
   ['`config: { traced: false }`', '/untraced', 'traces'],
-  ['A handler that goes on after its `handlerTimeout`', '/timeout', 'traces'],
+  ['A handler that keeps running after its `handlerTimeout`', '/timeout', 'traces'],
   ['`traceparent` without `sentry-trace`', '/sent', 'traces'],
   ['What is in a trace', '/traced', 'spans attributes'],
 ];
@@ -49,10 +53,10 @@ async function factsOf(t: TestContext, environment: Record<string, string>) {
   const app = await spawnApp(t, settings, 'test/fixtures/monitored/server.js');
   for (const [path, { times = 1, ...options }] of Object.entries(CASES)) {
     for (let i = 0; i < times; i++) await visit(app.url + path, options);
-    // Another error, for the SDK drops one like the one before.
+    // A different error, because the SDK drops one that equals the one before.
     await visit(`${app.url}/view`);
   }
-  // What is captured when the answer has long been sent.
+  // What is captured long after the response.
   await sleep(1_500);
   await app.stop();
 

@@ -19,7 +19,7 @@ for (const panel of panels) {
     // Grafana asks for the exemplars of the first query only.
     assert.ok(targets.slice(1).every(({ exemplar }) => !exemplar));
     for (const { expr, instant = false } of targets) {
-      // A single number over a range would still show replicas that are gone.
+      // A single number over a range would include replicas that are gone.
       assert.equal(instant, type === 'stat', 'a single number is an instant query');
       for (const { metric, matchers, range } of selectorsOf(expr)) {
         if (range) assert.equal(range, '$__rate_interval', `range of ${metric}`);
@@ -63,7 +63,7 @@ test('the line on a panel is where its alert fires', () => {
   }
 });
 
-test('everything asks the provisioned data source, through the variable', () => {
+test('everything queries the provisioned data source, through the variable', () => {
   const { uid, type } = provisioned('datasources/prometheus.yml').datasources[0];
   const [variable] = dashboard.templating.list;
   assert.deepEqual([variable.type, variable.query], ['datasource', type]);

@@ -32,7 +32,7 @@ function anchorsOf(document: string): string[] {
 }
 
 for (const document of documents) {
-  test(`${document} names and links what exists`, () => {
+  test(`${document} only names and links what exists`, () => {
     const text = readFileSync(document, 'utf8');
     const missing: string[] = [];
     for (const [link, file = '', anchor = ''] of text.matchAll(LINK)) {
@@ -51,7 +51,8 @@ for (const document of documents) {
 }
 
 test('both READMEs have the same sections, commands, code, settings and links', () => {
-  // Headings and the picture of the guide are in each one's own language, and so is the other README.
+  // Headings and the picture of the guide differ by language, and so does the link to the other
+  // README.
   const isOwn = (link: string) => /^#|^README|guide-..\.png$/.test(link);
   const [english, russian] = ['README.md', 'README.ru.md'].map((file) => {
     const readme = readReadme(file);

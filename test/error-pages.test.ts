@@ -1,4 +1,4 @@
-/** What a visitor or a client is told when something fails, and what the tracker is told. */
+/** What visitors, clients and the tracker get when something fails. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
@@ -43,7 +43,7 @@ test('a 500 names its event and trace, links the event, and does not disclose th
   }
 });
 
-test('the other error has another place, and its breadcrumb', async (t) => {
+test('the other error has a different location, and its breadcrumb', async (t) => {
   const sink = await startEnvelopeSink(t);
   const app = await spawnApp(t, { SENTRY_DSN: sink.dsn });
   assert.equal((await app.get('/trigger-error/other/')).status, 500);
@@ -58,7 +58,7 @@ test('the other error has another place, and its breadcrumb', async (t) => {
   assert.equal(event.breadcrumbs.at(-1).message, 'Order 42 was received');
 });
 
-test('without Sentry a 500 names the id in the log, and no event', async (t) => {
+test('without Sentry a 500 shows the id in the log, and no event', async (t) => {
   const app = await spawnApp(t);
   assert.ok(app.log.some(({ level, msg }) => level === 40 && msg.startsWith('Sentry is off')));
   const html = await (await app.get('/trigger-error/')).text();

@@ -58,7 +58,7 @@ test('every route has its series at 0 before its first request', async (t) => {
   );
 });
 
-test('whatever a client asks for, the number of series is bounded', async (t) => {
+test('whatever clients request, the number of series is bounded', async (t) => {
   const app = await spawnApp(t, {}, MONITORED);
   const series = async () => {
     const samples = samplesOf(await (await fetch(app.metricsUrl)).text());
@@ -69,7 +69,7 @@ test('whatever a client asks for, the number of series is bounded', async (t) =>
     const visits = Array.from({ length: 50 }, () => app.get(`/random/${Math.random()}?x=${batch}`));
     await Promise.all(visits.map(async (visit) => (await visit).text()));
   }
-  // Fastify answers these at once; CONNECT is refused by Node.js itself.
+  // Fastify answers these at once; CONNECT is rejected by Node.js itself.
   const odd = METHODS.filter((method) => /^(PROPFIND|MKCOL|LOCK|TRACE|SEARCH)$/.test(method));
   for (const method of odd) {
     await ask(app.url, `${method} /${method} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
@@ -115,7 +115,7 @@ test('an application may have a registry of its own, collect the default metrics
   assert.equal(text.match(/^process_cpu_seconds_total /gm)?.length, 1);
 });
 
-test('a metric that has the name already is refused with what to do', async () => {
+test('a metric whose name is taken is rejected with what to do', async () => {
   const registry = new Registry();
   const name = 'http_request_duration_seconds';
   new Histogram({ name, help: 'The own one', registers: [registry] });
@@ -128,7 +128,7 @@ test('a metric that has the name already is refused with what to do', async () =
 const parser = spawnSync('python3', ['-c', 'import prometheus_client']);
 const skip = parser.status !== 0 && 'the Python package prometheus_client is not installed';
 
-test('the strict parser of OpenMetrics takes what is exposed', { skip }, async (t) => {
+test('the strict OpenMetrics parser accepts /metrics', { skip }, async (t) => {
   const app = await spawnApp(t, {}, MONITORED);
   for (const path of ['/thrown', '/traced']) await app.get(path);
   const input = await (await fetch(app.metricsUrl)).text();

@@ -1,4 +1,4 @@
-/** What src/monitoring promises, asked of a small application over real sockets. */
+/** What src/monitoring promises, tested with a small application over real sockets. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,7 +9,7 @@ import { type Answer, type Visit, visit } from './helpers/visit.ts';
 
 const POST = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"a":1}' };
 
-/** What becomes of a request. */
+/** The expected results of a request. */
 interface Row extends Visit {
   path: string;
   route?: string;
@@ -20,7 +20,7 @@ interface Row extends Visit {
   counted?: number;
   /** False where there is never a trace. */
   traced?: false;
-  /** False where the page does not say the id of the event. */
+  /** False where the page does not show the id of the event. */
   shown?: false;
   /** False where metric and trace do not know the event either. */
   linked?: false;
@@ -36,7 +36,7 @@ const ROWS: Record<string, Row[]> = {
       events: 1,
     }),
     ...each('/hook/', 'onRequest preParsing preValidation preHandler', { status: 500, events: 1 }),
-    // They fail again at the page that says the id.
+    // They fail again on the page that shows the id.
     ...each('/', 'hook/preSerialization hook/onSend serializer', {
       status: 500,
       events: 1,
@@ -46,7 +46,7 @@ const ROWS: Record<string, Row[]> = {
     { path: '/after-body', ...POST, status: 500, events: 1 },
     { path: '/lost/page', route: 'unmatched', status: 500, events: 1, traced: false },
   ],
-  'an error that ends as a 4xx, whoever decided that': [
+  'an error that is answered with a 4xx, whatever sets the status': [
     ...each('/404/', 'status-code status reply-code mapped hook not-found', {
       status: 404,
       events: 0,
@@ -55,7 +55,9 @@ const ROWS: Record<string, Row[]> = {
     { path: '/no-json', ...POST, body: 'no JSON', status: 400, events: 0 },
     { path: '/no/such/page', route: 'unmatched', status: 404, events: 0, traced: false },
   ],
-  'an error that asks for 404 and is answered with 502': [{ path: '/502', status: 502, events: 1 }],
+  'an error with statusCode 404 that is answered with 502': [
+    { path: '/502', status: 502, events: 1 },
+  ],
   'captured by the application, then thrown': [
     // Its id is the SDK's: a documented limit.
     { path: '/captured', status: 500, events: 1, shown: false, linked: false },
@@ -71,13 +73,13 @@ const ROWS: Record<string, Row[]> = {
     { path: '/open/500', status: 500, events: 1 },
   ],
   'a handler that exceeds its handlerTimeout': [{ path: '/timeout', status: 503, events: 1 }],
-  'a visitor who leaves': each('/leave/', 'node web gzip proxied aborted', {
+  'a client that disconnects': each('/leave/', 'node web gzip proxied aborted', {
     status: 0,
     events: 0,
     counted: 499,
     leaves: true,
   }),
-  'an error of its own that a handler throws after that': [
+  'an error that the handler throws after the client has disconnected': [
     { path: '/leave/thrown', status: 0, events: 1, counted: 499, leaves: true, linked: false },
   ],
   'a span in a request': [
@@ -134,7 +136,7 @@ function check(row: Row, isTraced: boolean, answer: Answer, seen: Seen) {
   const uuid = event?.event_id.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
   const lines = seen.log.filter((line) => (line.req as { url: string })?.url === path);
   const traceId = lines[0]?.trace_id;
-  // Who leaves before the answer sees no header.
+  // A client that disconnects before the response sees no header.
   if (answer.traceId) assert.equal(answer.traceId, traceId, 'the header');
   if (event) {
     assert.equal(event.contexts.trace.trace_id, traceId, "the event's trace");
@@ -219,7 +221,7 @@ const by = (organization: number) => ({
   baggage: `sentry-trace_id=${TRACE},sentry-org_id=${organization}`,
 });
 
-/** What a caller sends; whose decision it is to record the trace, if it is continued at all. */
+/** What a caller sends; who decides to record the trace, if it is continued at all. */
 const CALLERS: [string, Record<string, string>, 'recorded' | 'dropped' | 'undecided' | 'new'][] = [
   ['nothing', {}, 'new'],
   ['traceparent, recorded', w3c('00'), 'recorded'],
@@ -315,7 +317,7 @@ test('there are no more traces than maxTracesPerSecond, and no error is lost', a
   assert.equal(names.at(-1), 'GET /traced', 'a second later there is room again');
 });
 
-/** The application, with a tracker's place taken. */
+/** The application, with a sink for a tracker. */
 async function startApp(t: TestContext, environment: Record<string, string> = {}) {
   const sink = await startEnvelopeSink(t);
   const settings = { SENTRY_DSN: sink.dsn, ...environment };
@@ -326,7 +328,9 @@ async function startApp(t: TestContext, environment: Record<string, string> = {}
     visit: (path: string, options?: Visit) =>
       visit(app.url + path, options, environment.HTTP === '2'),
 
-    /** Stops the application when so many requests have ended, and returns what was in /metrics. */
+    /**
+     * Stops the application once that many requests have ended, and returns what was in /metrics.
+     */
     async end(requests: number): Promise<string> {
       const metrics = await eventually(async () => {
         const text = await (await fetch(app.metricsUrl)).text();

@@ -1,4 +1,7 @@
-/** What src/monitoring/otlp-traces.ts sends, against a sink. What Jaeger makes of it is in test/stack. */
+/**
+ * What src/monitoring/otlp-traces.ts sends, against a sink. What Jaeger does with it is tested in
+ * test/stack.
+ */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
@@ -60,11 +63,11 @@ test('spans arrive as OpenTelemetry describes them', async (t) => {
     eventId,
     (await eventually(() => tracker.items('event')[0] ?? assert.fail())).event_id,
   );
-  // What a client did wrong is no error of the server.
+  // A client's mistake is not an error of the server.
   assert.notEqual(refused.status.code, ERROR);
 });
 
-test('a collector that is away loses spans, which are counted and logged once, until it is back', async (t) => {
+test('while a collector is down, lost spans are counted, and logged once, until it is back', async (t) => {
   const app = await start(t);
   const partial = '{"partialSuccess":{"rejectedSpans":"1","errorMessage":"no"}}';
   for (const [reason, fault] of [
@@ -89,7 +92,7 @@ test('a collector that is away loses spans, which are counted and logged once, u
   await eventually(() => assert.equal(app.warnings().length, 2));
 });
 
-test('no more spans are queued than a limit, and the rest is sent at the stop', async (t) => {
+test('the queue of spans is limited, and flushed on shutdown', async (t) => {
   const app = await start(t);
   await app.get('/traced?spans=3000');
   const lost = Number(await app.lost('queue_overflow'));
@@ -100,7 +103,7 @@ test('no more spans are queued than a limit, and the rest is sent at the stop', 
   assert.equal(app.sink.spans.length, 3001 - lost + 1);
 });
 
-test('a collector that never answers does not hold up the stop', async (t) => {
+test('a collector that never answers does not delay the shutdown', async (t) => {
   const app = await start(t);
   app.sink.answerWith(faults.never);
   await app.get('/traced');
@@ -111,7 +114,7 @@ test('a collector that never answers does not hold up the stop', async (t) => {
   );
 });
 
-test('without an endpoint nothing is sent, and the tracker has its transactions', async (t) => {
+test('without an endpoint nothing is sent, and the tracker still gets its transactions', async (t) => {
   const tracker = await startEnvelopeSink(t);
   const app = await start(t, { SENTRY_DSN: tracker.dsn, OTLP_ENDPOINT: '' });
   await app.get('/traced');

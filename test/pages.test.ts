@@ -22,7 +22,7 @@ import { spawnApp, spawnServer } from './helpers/spawn-app.ts';
 const COUNTER = 'django_http_requests_total{method="GET",endpoint="/my-view"}';
 const GAUGE = 'django_active_users';
 
-/** What Docker sets, with a sink for a tracker. */
+/** The settings in Docker, with a sink for a tracker. */
 const stack = (dsn: string) => ({
   SENTRY_DSN: dsn,
   SENTRY_ENVIRONMENT: 'staging',
@@ -143,7 +143,7 @@ test('every link of a step to a page of this application works, and leads back t
   }
 });
 
-test('each click on "Hold it open" is a URL of its own, which no browser waits for', async (t) => {
+test('each click on "Hold it open" gets its own URL, so that no browser queues it', async (t) => {
   const app = await spawnApp(t);
   const locations = [1, 2].map(async () =>
     (await app.get('/hold', { redirect: 'manual' })).headers.get('location'),
@@ -241,7 +241,11 @@ test("the visitor's id and last event are remembered in cookies, as UUIDs and no
     assert.equal(users.length, 2);
     return users;
   });
-  assert.deepEqual(users.filter(Boolean), [cookie.split('=')[1]], 'who writes a cookie is nobody');
+  assert.deepEqual(
+    users.filter(Boolean),
+    [cookie.split('=')[1]],
+    'a forged cookie identifies nobody',
+  );
 
   const lastEvent = async (cookie: string) => {
     const html = await (await app.get('/', { headers: { cookie } })).text();
@@ -262,7 +266,7 @@ test('the guide says that events were lost, and why', async (t) => {
   assert.doesNotMatch(html, /<p class="done">Sentry is on/);
 });
 
-test('a text that a language lacks stops the start', { timeout: 30_000 }, async (t) => {
+test('a missing text in a language prevents the start', { timeout: 30_000 }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'texts-'));
   t.after(() => rmSync(folder, { recursive: true }));
   for (const name of readdirSync('.')) {

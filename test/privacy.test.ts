@@ -13,7 +13,7 @@ const SECRETS = {
   referer: 'private-page',
 };
 
-test('nothing of what a visitor sends in confidence is in an envelope or a metric', async (t) => {
+test('no private data of a visitor is in an envelope or a metric', async (t) => {
   const sink = await startEnvelopeSink(t);
   const app = await spawnApp(t, { SENTRY_DSN: sink.dsn }, 'test/fixtures/monitored/server.js');
   const headers = {
@@ -31,7 +31,7 @@ test('nothing of what a visitor sends in confidence is in an envelope or a metri
   for (const path of ['/after-body', '/no/such/page']) {
     await app.get(path + query, { method: 'POST', headers, body });
   }
-  // A body that cannot be parsed: no message may quote it.
+  // A body that can't be parsed must not be quoted in a message.
   await app.get(`/no-json${query}`, { method: 'POST', headers, body: body.slice(0, -1) });
   // The second hands the token on to another service.
   for (const path of ['/thrown', '/fetch']) await app.get(path + query, { headers });

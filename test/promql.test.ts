@@ -26,7 +26,7 @@ test('the dashboard and docs/promql.md read metrics and labels that exist', asyn
   });
 });
 
-test('each query in docs/promql.md has its link and an answer', () => {
+test('each query in docs/promql.md has its link and a result', () => {
   assert.ok(documentedQueries.length > 0);
   for (const { query, link, answer } of documentedQueries) {
     assert.equal(link, prometheusQuery('http://localhost:9090', query));

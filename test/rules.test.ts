@@ -30,18 +30,18 @@ for (const { alert, labels, annotations, keep_firing_for } of alerts) {
     assert.deepEqual(headings, [
       `# ${alert}`,
       '## Reproduce it',
-      '## A wrong RESOLVED',
+      '## When RESOLVED is misleading',
       '## What to do',
     ]);
   });
 }
 
-test('no page in docs/alerts is about an alert that does not exist', () => {
+test('every page in docs/alerts is about an alert that exists', () => {
   const pages = readdirSync('docs/alerts').map((file) => file.replace('.md', ''));
   assert.deepEqual(pages.sort(), [...new Set(alerts.map(({ alert }) => alert))].sort());
 });
 
-test('every alert is tested where it fires and where it does not', () => {
+test('every alert has a test in which it fires, and one in which it does not', () => {
   const checks = testFiles
     .flatMap((file) => parse(readFileSync(file, 'utf8')).tests)
     .flatMap(({ alert_rule_test = [] }) => alert_rule_test);

@@ -44,7 +44,7 @@ test('a shutdown under load drops no request and no event, and exits with 0', as
   assert.ok(transactions.includes('GET /my-view'), 'the trace of what was in flight arrives');
 });
 
-test('while it shuts down it is alive, but not ready', async (t) => {
+test('while it shuts down, it is alive but not ready', async (t) => {
   const app = await spawnApp(t);
   const statuses = () =>
     Promise.all(['/readyz', '/healthz'].map(async (path) => (await app.get(path)).status));

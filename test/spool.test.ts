@@ -15,7 +15,7 @@ import { type Answer, faults, startTracker } from './helpers/tracker.ts';
 /** Seconds for a request's deadline and some retries. */
 const RECOVERY = 60;
 const HOUR = 3_600_000;
-/** A process whose clock is ahead takes what another has just left for abandoned. */
+/** A process whose clock is ahead takes another's new files for abandoned ones. */
 const later = { MILLISECONDS_AHEAD: '120000' };
 
 async function kill(child: ChildProcess): Promise<void> {
@@ -53,7 +53,7 @@ async function startProcess(children: ChildProcess[], environment: Record<string
   };
 }
 
-/** A tracker, and a directory for what waits for it. */
+/** A tracker, and a directory for the events queued for it. */
 async function start(t: TestContext, { fault, delay }: { fault?: Fault; delay?: number } = {}) {
   const directory = fs.mkdtempSync(join(tmpdir(), 'spool-'));
   const children: ChildProcess[] = [];
@@ -144,7 +144,7 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
   for (const status of [400, 403, 413]) {
     for (const SPOOL_DIRECTORY of [undefined, '']) {
       const how = SPOOL_DIRECTORY === '' ? ', without a directory' : '';
-      test(`events that the tracker refuses with ${status} are counted${how}`, async (t) => {
+      test(`events that the tracker rejects with ${status} are counted${how}`, async (t) => {
         const { process } = await start(t, { fault: faults.status(status) });
         const environment = SPOOL_DIRECTORY === '' ? { SPOOL_DIRECTORY } : undefined;
         const { capture, flush, lost, warnings } = await process(environment);
@@ -199,7 +199,7 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
     assert.deepEqual(await lost(), {});
   });
 
-  test('what exceeds the limit is dropped and counted, and half of it is for errors', async (t) => {
+  test('events beyond the limit are dropped and counted, and half of it is reserved for errors', async (t) => {
     const { tracker, process, files } = await start(t, { fault: 'refuse' });
     const { capture, trace, waiting, lost } = await process({ MAX_MEGABYTES: '0.2' });
     const bytes = () => files('.envelope').reduce((sum, path) => sum + fs.statSync(path).size, 0);
@@ -231,7 +231,7 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
       );
   });
 
-  test('a directory that is removed is made again; one that fails loses, counts, warns once', async (t) => {
+  test('a removed directory is created again; if that fails, losses are counted, with one warning', async (t) => {
     const { directory, process, arrived } = await start(t);
     const { capture, lost, warnings } = await process();
     fs.rmSync(directory, { recursive: true });
@@ -265,7 +265,7 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
     assert.deepEqual(files('.tmp'), [young], 'somebody may still be writing it');
   });
 
-  test('flush tries once more, in its time', async (t) => {
+  test('flush tries once more, within its timeout', async (t) => {
     const { tracker, process } = await start(t, { fault: faults.never });
     const { capture, flush, waiting } = await process();
     await capture(3);
@@ -277,7 +277,7 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
     assert.equal(await waiting(), 0);
   });
 
-  test('a Retry-After of centuries is heeded for an hour', async (t) => {
+  test('a Retry-After of centuries is honored for an hour', async (t) => {
     const forever = { 'retry-after': 'Fri, 31 Dec 9999 23:59:59 GMT' };
     const { tracker, process } = await start(t, { fault: faults.status(429, forever) });
     const { capture, flush, pass } = await process();
@@ -291,7 +291,7 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
     assert.equal(tracker.delivered.events.size, 1);
   });
 
-  test('traces that the tracker does not want are no lost errors, and no reason to warn', async (t) => {
+  test('traces that the tracker rejects are not lost errors, and cause no warning', async (t) => {
     const { tracker, process, arrived } = await start(t);
     tracker.answerWith({ 'x-sentry-rate-limits': '86400:transaction;span:organization' });
     const { capture, trace, flush, lost, waiting, warnings } = await process();
@@ -305,7 +305,7 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
     assert.deepEqual(warnings(), []);
   });
 
-  test('events that the tracker fails at do not hold up the others', async (t) => {
+  test('events that the tracker fails on do not block the others', async (t) => {
     const { tracker, process, arrived } = await start(t);
     tracker.failAt('poison');
     const { capture, waiting } = await process();
@@ -314,7 +314,7 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
     await eventually(async () => assert.equal(await waiting(), 12));
   });
 
-  test('what waits for one tracker is not sent to another', async (t) => {
+  test('events queued for one tracker are not sent to another', async (t) => {
     const here = await start(t, { fault: 'refuse' });
     const there = await startTracker(t);
     const first = await here.process();
@@ -329,7 +329,7 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
     await here.arrived(ids);
   });
 
-  test('what has waited for more than a week is dropped and counted', async (t) => {
+  test('events older than a week are dropped and counted', async (t) => {
     const { tracker, process } = await start(t, { fault: 'refuse' });
     const { capture, pass, flush, lost } = await process();
     await capture(2);

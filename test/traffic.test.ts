@@ -28,10 +28,10 @@ test('the traffic visits every kind of page, with the share of errors that was s
 
   traffic.kill('SIGINT');
   assert.deepEqual(await once(traffic, 'close'), [0, null]);
-  assert.match(await output, /50 % of them errors.*200: \d+ {2}404: \d+ {2}500: \d+/s);
+  assert.match(await output, /50% of them errors.*200: \d+ {2}404: \d+ {2}500: \d+/s);
 });
 
-test('an invalid setting of the traffic is refused by name', async () => {
+test('an invalid setting of the traffic is rejected by name', async () => {
   const traffic = spawnTraffic([], { TRAFFIC_ERRORS: '50' });
   const [output, [code]] = await Promise.all([text(traffic.stderr), once(traffic, 'close')]);
   assert.equal(code, 1);

@@ -1,4 +1,4 @@
-/** Takes src/monitoring home, as docs/your-own-application.md says, to an application that has nothing else. */
+/** Copies src/monitoring to a bare application, as docs/your-own-application.md describes. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -36,7 +36,7 @@ const TSCONFIG = {
     outDir: 'dist',
   },
 };
-/** Not started: its types are others than those of HTTP/1. */
+/** Not started: its types differ from those of HTTP/1. */
 const HTTP2 = `import Fastify from 'fastify';
 import monitoring, { labelsOf, onEnd, recordedTraceId, traceIds } from './monitoring/index.ts';
 

@@ -1,4 +1,4 @@
-/** Fastify and the page: what the others are compared to. */
+/** Fastify and the page: what the others are compared with. */
 import Fastify from 'fastify';
 import myView from './my-view.js';
 

@@ -1,4 +1,6 @@
-/** An application of one's own that takes src/monitoring home, as docs/your-own-application.md says. */
+/**
+ * Your own application with a copy of src/monitoring, as docs/your-own-application.md describes.
+ */
 import Fastify from 'fastify';
 import monitoring, { traceIds } from '../../dist/monitoring/index.js';
 import myView from './my-view.js';

@@ -1,4 +1,4 @@
-/** Bare with the metrics of src/monitoring and src/metrics.ts, and nothing that reports errors. */
+/** Bare with the metrics of src/monitoring and src/metrics.ts, without error reporting. */
 import Fastify from 'fastify';
 import { Registry, register as registry } from 'prom-client';
 import { activeUsers, requestCount } from '../../dist/metrics.js';

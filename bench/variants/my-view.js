@@ -1,4 +1,4 @@
-/** The application's my-view and trigger-error on Fastify, with nothing that monitors them. */
+/** The application's my-view and trigger-error on Fastify, without monitoring. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import fastifyView from '@fastify/view';
 import { Eta } from 'eta';

@@ -1,4 +1,4 @@
-/** What the application's templates ask for. */
+/** What the application's templates need. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 

@@ -1,4 +1,4 @@
-/** Writes the rules of prometheus/rules as the Prometheus Operator takes them: in one object. */
+/** Writes prometheus/rules as one object for the Prometheus Operator. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { parse, stringify } from 'yaml';
 
@@ -11,7 +11,8 @@ const rule = {
   metadata: { name: 'app' },
   spec: { groups },
 };
-const heading = '# Made of prometheus/rules by `npm run kubernetes`. Change it there.\n';
+const heading =
+  '# Generated from prometheus/rules by `npm run kubernetes`. Change the rules there.\n';
 writeFileSync(
   'deploy/kubernetes/base/prometheusrule.yaml',
   heading + stringify(rule, { lineWidth: 0 }),

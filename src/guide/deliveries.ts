@@ -13,7 +13,7 @@ export interface Deliveries {
   lost: { reason: string; count: number }[];
 }
 
-/** What became of this process's events: a valid DSN may lead nowhere. */
+/** Whether this process's events are delivered: a valid DSN may still be wrong. */
 export async function readDeliveries(metrics: DeliveryMetrics): Promise<Deliveries> {
   const [waiting] = (await metrics.eventsWaiting.get()).values;
   const lost = (await metrics.eventsLost.get()).values

@@ -11,8 +11,8 @@ export interface ErrorPagesOptions {
 }
 
 /**
- * Answers errors with pages, or with JSON if the client prefers it. A 500 names the ids to report,
- * and never the error itself: its message and stack are for the log and the tracker.
+ * Answers errors with pages, or with JSON if the client prefers it. A 500 shows the ids to report,
+ * but never the error itself: its message and stack are only in the log and the tracker.
  */
 async function errorPages(app: FastifyInstance, { deliveries, links }: ErrorPagesOptions) {
   app.setErrorHandler<FastifyError>(async (error, request, reply) => {

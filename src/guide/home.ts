@@ -17,7 +17,7 @@ export interface HomeOptions {
   links: Links;
 }
 
-/** The guide: every step of the article, with what came of it so far. */
+/** The guide: every step of the article, with its results so far. */
 export default async function home(app: FastifyInstance, options: HomeOptions) {
   const { config, deliveries, links } = options;
   const sections = guideSections(config, links);
@@ -47,7 +47,8 @@ export default async function home(app: FastifyInstance, options: HomeOptions) {
     });
   });
 
-  // Chromium requests one URL in two tabs one after the other, so that each visit gets its own.
+  // Chromium loads the same URL in two tabs one after the other, so each visit gets a different
+  // one.
   app.get('/hold', async (_request, reply) =>
     reply.redirect(`/my-view?seconds=10&from=instrument&visit=${randomUUID()}`),
   );

@@ -16,9 +16,9 @@ export interface Snippet {
 }
 
 /**
- * Reads a file that the guide quotes: "src/metrics.ts" whole, or of "src/metrics.ts#metrics" what is
- * between `#region metrics` and `#endregion`; of a JSON file, which has no comments, the first property
- * of that name. The Dockerfile copies these files.
+ * Reads a file that the guide quotes: all of "src/metrics.ts", or for "src/metrics.ts#metrics" the
+ * lines between `#region metrics` and `#endregion`; of a JSON file, which has no comments, the
+ * first property of that name. The Dockerfile copies these files.
  *
  * @throws if there is no such region.
  */

@@ -15,9 +15,9 @@ export interface Step {
   commands?: Record<string, string>;
   /** Pages of this application to try. */
   do?: Record<string, string>;
-  /** The one of them that opens in a new tab, because the reader goes on meanwhile. */
+  /** The one that opens in a new tab, so that the reader can continue meanwhile. */
   inNewTab?: string;
-  /** The view that shows what came of it. */
+  /** The view that shows the result. */
   result?: 'sentry' | 'last-event' | 'counts';
   /** Pages of other services. An empty URL is not shown. */
   see?: Record<string, string>;
@@ -149,7 +149,7 @@ export function guideSections(config: Config, links: Links): Section[] {
   ];
 }
 
-/** Whether Docker runs all of it: without Docker there is no mailbox. */
+/** Whether the stack runs in Docker: without it there is no mailbox. */
 export const isStack = (config: Config) => config.MAILDEV_URL !== '';
 
 function trafficCommand(config: Config, errors?: number): string {

@@ -6,14 +6,14 @@ import fp from 'fastify-plugin';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The id of the last event that this visitor met. */
+    /** The id of this visitor's last event. */
     lastEventId: string | undefined;
   }
 }
 
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/;
 
-/** The UUID in a cookie. Anybody can write a cookie: everything else is ignored. */
+/** The UUID in a cookie. Anyone can forge a cookie: anything else is ignored. */
 function readId(request: FastifyRequest, name: string): string | undefined {
   const value = readCookie(request, name);
   return UUID.test(value) ? value : undefined;
@@ -45,7 +45,10 @@ export function rememberEvent(reply: FastifyReply, eventId: string): void {
   setCookie(reply, 'event', eventId);
 }
 
-/** Recognizes visitors by a random id, so that the tracker can say how many of them met an error. */
+/**
+ * Recognizes visitors by a random id, so that the tracker can count how many of them an error
+ * affected.
+ */
 async function visitor(app: FastifyInstance) {
   await app.register(fastifyCookie);
 

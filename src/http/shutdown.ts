@@ -12,13 +12,15 @@ declare module 'fastify' {
   }
 }
 
-/** What each part takes at most. Together less than stop_grace_period in docker-compose.yml. */
+/**
+ * The longest that each phase takes. Together less than stop_grace_period in docker-compose.yml.
+ */
 export const SHUTDOWN_SECONDS = {
-  /** Requests are answered as before while load balancers notice that /readyz is not. */
+  /** Requests are answered as before, until load balancers notice that /readyz fails. */
   drain: 1,
   /** Requests in flight are answered. */
   requests: 8,
-  /** The last events are sent, and as long again the last spans. */
+  /** The last events are sent, and then, for as long again, the last spans. */
   flush: 2,
 };
 

@@ -12,17 +12,21 @@ export { recordedTraceId } from './sentry.ts';
 export { traceIds } from './trace-ids.ts';
 
 export interface MonitoringOptions {
-  /** Where /metrics is served: port 9464 of this machine alone by default, with false nowhere. */
+  /**
+   * Where /metrics is served: by default port 9464, on localhost only. With false it is not served.
+   */
   metrics?: FastifyListenOptions | false;
   /** How many traces are started per second at most, 10 by default. */
   maxTracesPerSecond?: number;
   /** Milliseconds to send the last events when the application closes, 2000 by default. */
   flushTimeout?: number;
-  /** prom-client's default registry by default. It will say OpenMetrics, which exemplars need. */
+  /**
+   * prom-client's default registry by default. It is switched to OpenMetrics, which exemplars need.
+   */
   registry?: Registry;
 }
 
-/** To be awaited before the first route: the series of those before it do not start at 0. */
+/** Await it before the first route: the series of earlier routes do not start at 0. */
 async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   const { metrics = { port: 9464 }, maxTracesPerSecond, flushTimeout = 2_000 } = options;
   const registry: Registry<RegistryContentType> = options.registry ?? register;
@@ -33,7 +37,7 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
       'Sentry.init was not called, so no error is reported: start with node --import ./dist/instrument.js',
     );
   }
-  // Hooks that close run in reverse order: what failed last is sent, too.
+  // onClose hooks run in reverse order, so errors in the others are sent, too.
   app.addHook('onClose', async () => {
     await Sentry.flush(flushTimeout);
   });

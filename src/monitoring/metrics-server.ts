@@ -8,8 +8,8 @@ export interface MetricsServerOptions {
 }
 
 /**
- * Serves /metrics on a port of its own, which Prometheus reaches and the world does not. Scrapes are
- * in none of the application's logs, traces and metrics.
+ * Serves /metrics on a port of its own, which only Prometheus needs to reach. Scrapes don't show up
+ * in the application's logs, traces and metrics.
  */
 async function metricsServer(app: FastifyInstance, { listen, registry }: MetricsServerOptions) {
   // A scraper's open connection must not delay the shutdown.

@@ -31,7 +31,7 @@ for (const reason of ['network_error', 'http_error', 'rejected', 'queue_overflow
   spansLost.inc({ reason }, 0);
 }
 
-/** To be registered once in a process, after the monitoring: it sends the spans of all that the process does. */
+/** Register it once per process, after the monitoring: it sends all spans of the process. */
 async function otlpTraces(app: FastifyInstance, options: TraceExportOptions) {
   const { endpoint, serviceName, flushTimeout = 2_000 } = options;
   const client = Sentry.getClient();
@@ -50,7 +50,7 @@ async function otlpTraces(app: FastifyInstance, options: TraceExportOptions) {
 
   function lose(reason: string, count: number, why: unknown): void {
     spansLost.inc({ reason }, count);
-    // Once, and not at each batch while the collector is away: the metric counts on.
+    // Once, and not for each batch while the collector is unreachable: the metric keeps counting.
     if (!hasWarned) app.log.warn({ endpoint, reason, why }, 'spans did not reach the collector');
     hasWarned = true;
   }
@@ -105,12 +105,12 @@ async function otlpTraces(app: FastifyInstance, options: TraceExportOptions) {
 const KINDS: Record<string, number> = { server: 2, client: 3, producer: 4, consumer: 5 };
 const INTERNAL = 1;
 
-/** A span as OTLP has it, by OpenTelemetry's semantic conventions. */
+/** A span in OTLP's format, with OpenTelemetry's semantic conventions. */
 function toOtlp({ attributes, ...span }: Span) {
-  // Sentry says what a span is for with an operation such as "http.server".
+  // Sentry has no span kinds: an operation such as "http.server" implies one.
   const operation = String(attributes['otel.kind'] ?? attributes['sentry.op']);
   const status = attributes['http.response.status_code'];
-  // To Sentry a 404 is an error of the span, to OpenTelemetry one of the client.
+  // To Sentry a 404 is an error of the span, to OpenTelemetry the client's.
   const isFailed = status === undefined ? span.status === 'error' : Number(status) >= 500;
   return {
     traceId: span.trace_id,

@@ -44,7 +44,7 @@ async function requestMetrics(app: FastifyInstance, { registry }: RequestMetrics
 
 const histograms = new WeakMap<object, Histogram>();
 
-/** One for each registry, however many applications a process has: those of tests, say. */
+/** One for each registry, even if a process has several applications, as in tests. */
 function histogramIn(registry: Registry<RegistryContentType>): Histogram {
   const known = histograms.get(registry);
   if (known) return known;

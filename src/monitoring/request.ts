@@ -9,7 +9,7 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 /** nginx's status for a client that closed the connection before its response was sent. */
 const CLIENT_CLOSED_REQUEST = 499;
 
-/** The route's pattern; never the raw path, which has no end of values. */
+/** The route's pattern, never the raw path, which has unlimited values. */
 export const routeOf = (request: AnyRequest) => request.routeOptions.url ?? 'unmatched';
 
 /** Labels of a metric for a request: bounded, whatever a client sends. */

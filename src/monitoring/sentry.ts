@@ -9,9 +9,12 @@ import { traceContextOf } from './trace-ids.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The error that this request met. It is reported, under this id, if the answer is a 5xx. */
+    /**
+     * The error that occurred in this request. It is reported under this id if the response is a
+     * 5xx.
+     */
     failure: Failure | null;
-    /** `Sentry.captureException` with this request's user, tags and trace, in any callback. */
+    /** `Sentry.captureException` with this request's user, tags and trace, from any callback. */
     captureException: (error: unknown, hint?: Sentry.EventHint) => string;
   }
   interface FastifyContextConfig {
@@ -27,11 +30,13 @@ export interface Failure {
 }
 
 export interface SentryOptions {
-  /** How many traces are started per second at most, 10 by default. A `tracesSampler` decides without it. */
+  /**
+   * How many traces are started per second at most, 10 by default. Ignored with a `tracesSampler`.
+   */
   maxTracesPerSecond?: number | undefined;
 }
 
-/** The id of the current request's trace if it is recorded, so that a page can link it. */
+/** The id of the current request's trace if it is recorded, so that a page can link to it. */
 export function recordedTraceId(): string | undefined {
   const { traceId, traceFlags = 0 } = Sentry.getActiveSpan()?.spanContext() ?? {};
   return (traceFlags & 1) === 1 ? traceId : undefined;
@@ -43,7 +48,7 @@ async function sentry(app: FastifyInstance, { maxTracesPerSecond = 10 }: SentryO
   const isTracingOff = tracesSampleRate === undefined && !tracesSampler;
   const isWithinLimit = rateLimit(maxTracesPerSecond);
 
-  /** Decides before there is a span, which costs more than all the rest. */
+  /** Decides before a span is started, which costs more than everything else. */
   function isTraced(request: FastifyRequest): boolean {
     if (request.is404 || request.routeOptions.config.traced === false) return false;
     if (tracesSampler) return true;
@@ -66,14 +71,14 @@ async function sentry(app: FastifyInstance, { maxTracesPerSecond = 10 }: SentryO
       isolationScope.setTransactionName(`${request.method} ${routeOf(request)}`);
       isolationScope.setSDKProcessingMetadata(requestData(request));
       if (isTracingOff) follow(request, done);
-      // Without it a span that is started in this request would become a trace of its own.
+      // Without it, a span that is started in this request would become a separate trace.
       else if (!isTraced(request)) Sentry.suppressTracing(() => follow(request, done));
       else Sentry.withActiveSpan(startRequestSpan(request, reply), () => follow(request, done));
     });
   });
 
   app.addHook('onError', (request, _reply, error, done) => {
-    // The first: its id is on the page, and whatever answers it may fail as well.
+    // Keep the first: its id is on the page, and the error handler may fail as well.
     request.failure ??= failureOf(error);
     done();
   });
@@ -87,7 +92,7 @@ async function sentry(app: FastifyInstance, { maxTracesPerSecond = 10 }: SentryO
   });
 }
 
-/** What events say of the request. The SDK takes from it what `dataCollection` allows. */
+/** The request as events show it. The SDK keeps only what `dataCollection` allows. */
 function requestData({ method, protocol, host, url, headers, ip }: FastifyRequest) {
   const normalizedRequest = {
     method,
@@ -142,29 +147,29 @@ function report({ failure, captureException }: FastifyRequest): void {
   });
 }
 
-/** Whether the client has left, so that `request.signal` has ended the work. */
+/** Whether the client has disconnected, so that `request.signal` has aborted the work. */
 const isAbandoned = ({ failure, signal }: FastifyRequest) =>
   signal.aborted && (failure?.error as Error | undefined)?.name === 'AbortError';
 
-/** Reports a stream that breaks after the headers. Before them, Fastify asks the error handler. */
+/** Reports a stream that breaks after the headers. Before them, Fastify calls the error handler. */
 function reportBreak(stream: Readable, request: FastifyRequest, reply: FastifyReply): void {
   const onBreak = (error: Error) => {
     if (!reply.raw.headersSent) return;
-    // For the metrics and the trace: the client has seen another status.
+    // For the metrics and the trace: the client has seen a different status.
     reply.code(500);
     request.failure = failureOf(error);
     report(request);
   };
   stream.once('error', onBreak);
   onEnd(reply, () => {
-    // What a stream says after the client has left is no error of this application.
+    // A stream's error after the client has disconnected is not this application's.
     stream.off('error', onBreak);
-    // A handlerTimeout destroys the response, and not the stream.
+    // A handlerTimeout destroys the response, not the stream.
     if (reply.raw.errored) onBreak(reply.raw.errored);
   });
 }
 
-/** Says yes at most `perSecond` times a second. */
+/** Returns true at most `perSecond` times a second. */
 function rateLimit(perSecond: number): () => boolean {
   let [second, count] = [0, 0];
   return () => {

@@ -1,6 +1,6 @@
 /**
- * Optional: a transport for `Sentry.init` that loses no event while the tracker is unreachable. Delete
- * this file and the line that uses it, and the SDK's own transport does.
+ * Optional: a transport for `Sentry.init` that loses no event while the tracker is unreachable. To
+ * use the SDK's own transport, delete this file and the line that uses it.
  */
 import { randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -20,7 +20,7 @@ import * as Sentry from '@sentry/node';
 import { Counter, Gauge } from 'prom-client';
 
 type Options = Parameters<typeof Sentry.makeNodeTransport>[0];
-/** The SDK's words, and two of our own. */
+/** The SDK's reasons, and two of our own. */
 type Reason = Parameters<Options['recordDroppedEvent']>[0] | 'too_old' | 'damaged';
 
 /** How many requests to the tracker may be in flight. */
@@ -32,10 +32,10 @@ const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 30_000;
 /** Milliseconds until the directory is read again, for what other processes have left there. */
 const READ_EVERY = 5_000;
-/** Milliseconds after which the process that has claimed a file, and not sent it, must be dead. */
+/** Milliseconds after which a process that has claimed a file without sending it must be dead. */
 const ABANDONED_AFTER = 60_000;
 const HOUR = 3_600_000;
-/** Milliseconds after which an event is of no use any more. */
+/** Milliseconds after which an event is too old to be useful. */
 const MAX_AGE = 7 * 24 * HOUR;
 
 const WAITING = '.envelope';
@@ -43,8 +43,8 @@ const SENDING = '.sending';
 const TEMPORARY = '.tmp';
 
 /**
- * EventsLost should look at `category="error"` alone: traces that a tracker does not want are counted,
- * too, as `category="transaction", reason="ratelimit_backoff"`, and are no fault.
+ * Alert on `category="error"` only: traces that a tracker rejects are counted, too, as
+ * `category="transaction", reason="ratelimit_backoff"`, but are harmless.
  */
 export const eventsLost = new Counter({
   name: 'sentry_events_lost_total',
@@ -66,10 +66,10 @@ export const eventsWaiting = new Gauge({
 });
 
 /**
- * Makes the transport for `Sentry.init`. Every envelope is a file in the directory until the tracker has
- * taken it, so that it survives an outage of the tracker, a restart and a `kill -9`. Several processes
- * may share the directory. What exceeds `maxMegabytes` is dropped and counted. Without a directory, the
- * SDK's own transport sends from memory, and what it loses is counted.
+ * Makes the transport for `Sentry.init`. Every envelope is a file in the directory until the
+ * tracker has accepted it, so that it survives an outage of the tracker, a restart and a `kill -9`.
+ * Several processes may share the directory. What exceeds `maxMegabytes` is dropped and counted.
+ * Without a directory, the SDK's own transport sends from memory, and what it loses is counted.
  */
 export function spoolTransport(directory: string | undefined, { maxMegabytes = 32 } = {}) {
   return (options: Options): Transport => {
@@ -84,7 +84,7 @@ class SpoolTransport implements Transport {
   readonly #options: Options;
   readonly #directory: string;
   readonly #maxBytes: number;
-  /** Written and then renamed, so that an envelope's file is there as a whole or not at all. */
+  /** Written and then renamed, so that an envelope's file is either complete or absent. */
   readonly #temporary = randomUUID() + TEMPORARY;
   #tracker: Transport;
   #connectedAt = performance.now();
@@ -98,7 +98,7 @@ class SpoolTransport implements Transport {
     this.#options = options;
     this.#maxBytes = maxBytes;
     this.#tracker = connect(options);
-    // What waits for one tracker must not be sent to another.
+    // Events queued for one tracker must not be sent to another.
     const { host, pathname } = new URL(options.url);
     this.#directory = join(directory, (host + pathname).replace(/[^\w.-]+/g, '_'));
     try {
@@ -119,7 +119,7 @@ class SpoolTransport implements Transport {
   async send(envelope: Envelope) {
     const body = serializeEnvelope(envelope);
     const size = Buffer.byteLength(body);
-    // Half of the room is for errors alone.
+    // Half of the space is reserved for errors.
     const room = isError(envelope) ? this.#maxBytes : this.#maxBytes / 2;
     try {
       if (this.#bytes + size > room) throw new Error('the limit of megabytes is reached');
@@ -133,7 +133,7 @@ class SpoolTransport implements Transport {
     return {};
   }
 
-  /** Tries once more, for so many milliseconds at most. True if nothing waits then. */
+  /** Tries once more, for at most that many milliseconds. True if the queue is empty then. */
   async flush(timeout?: number) {
     const attempt = Promise.resolve(this.#sending).then(() => this.#send());
     await Promise.race([attempt, ...(timeout ? [sleep(timeout, undefined, { ref: false })] : [])]);
@@ -153,16 +153,16 @@ class SpoolTransport implements Transport {
     return this.#sending;
   }
 
-  /** Sends what waits, the oldest first, until nothing does or the tracker takes nothing. */
+  /** Sends the queue, oldest first, until it is empty or the tracker accepts nothing. */
   async #sendAll(): Promise<void> {
-    // The SDK's transport heeds a `Retry-After` of centuries. A new one has forgotten it.
+    // The SDK's transport honors even a `Retry-After` of centuries. A new one doesn't know it.
     if (performance.now() - this.#connectedAt > HOUR) {
       this.#tracker = connect(this.#options);
       this.#connectedAt = performance.now();
     }
     for (let waiting = this.#read(); waiting.length > 0; waiting = this.#read()) {
-      // A retry goes on where the last attempt stopped: events that a tracker always answers with a
-      // 500 do not hold up the others.
+      // A retry continues where the last attempt stopped: events that a tracker always answers with
+      // a 500 do not block the others.
       if (this.#queue.length === 0) this.#queue = waiting;
       while (this.#queue.length > 0) {
         const batch = this.#queue.splice(0, PARALLEL);
@@ -176,7 +176,7 @@ class SpoolTransport implements Transport {
     }
   }
 
-  /** False if it has to be tried again. */
+  /** False if it has to be retried. */
   async #deliver(name: string): Promise<boolean> {
     const body = this.#try(() => this.#claim(name));
     if (!body) return !fs.existsSync(this.#path(name));
@@ -192,7 +192,7 @@ class SpoolTransport implements Transport {
     return true;
   }
 
-  /** Sends an envelope or drops it for good. Throws if it has to be tried again. */
+  /** Sends an envelope or drops it for good. Throws if it has to be retried. */
   async #post(body: Buffer, createdAt: number): Promise<void> {
     const envelope = parse(body);
     if (!envelope) return;
@@ -201,7 +201,8 @@ class SpoolTransport implements Transport {
       lose(this.#options, envelope, 'too_old');
       return;
     }
-    // Aborting a request is not enough: the SDK waits for ever on a 101, or a proxy that never answers.
+    // Aborting a request is not enough: the SDK waits forever on a 101, or a proxy that never
+    // answers.
     const noAnswer = sleep(DEADLINE, undefined, { ref: false }).then(() => {
       throw new Error('no answer');
     });
@@ -213,12 +214,12 @@ class SpoolTransport implements Transport {
       warn(`Events are lost, the tracker answers ${statusCode}. Is SENTRY_DSN right?`);
       lose(this.#options, envelope, 'send_error');
     } else if (statusCode >= 300) {
-      // A redirect to a login, or the 404 of a proxy whose container restarts, may be over soon.
+      // A redirect to a login, or the 404 of a proxy whose container restarts, may be temporary.
       throw new Error(`it answers ${statusCode}`);
     }
   }
 
-  /** The names of what waits, the oldest first, with what processes that died have left. */
+  /** The names of queued files, oldest first, including those that dead processes left behind. */
   #read(): string[] {
     const names = namesIn(this.#directory);
     const waiting = names.filter((name) => name.endsWith(WAITING));
@@ -237,7 +238,7 @@ class SpoolTransport implements Transport {
     return waiting.sort();
   }
 
-  /** Whoever renames a file first sends it. */
+  /** The process that renames a file first sends it. */
   #claim(name: string): Buffer {
     const now = Date.now() / 1000;
     fs.utimesSync(this.#path(name), now, now);
@@ -287,7 +288,7 @@ function namesIn(directory: string): string[] {
 const envelopesIn = (directory: string) =>
   namesIn(directory).filter((name) => name.endsWith(WAITING) || name.endsWith(SENDING));
 
-/** The size is in the name: to ask the disk for that of thousands of files takes long. */
+/** The size is in the name: reading it from disk for thousands of files is slow. */
 const sizeOf = (name: string) => Number(name.split(',')[1]) || 0;
 
 const isError = ([, [first]]: Envelope) => first?.[0].type === 'event';
@@ -299,14 +300,14 @@ function parse(body: Buffer): Envelope | undefined {
     envelope[0].sent_at = new Date().toISOString();
     return envelope;
   } catch {
-    // The machine lost power while it was written, say.
+    // For example, the machine lost power while it was written.
     warn('Events are lost, a file in the spool directory was damaged');
     eventsLost.inc({ category: 'error', reason: 'damaged' });
     return undefined;
   }
 }
 
-/** The SDK's transport for a single attempt. That it fails is no loss. */
+/** The SDK's transport for a single attempt. A failure is not a loss yet. */
 function connect(options: Options): Transport {
   const native: typeof http | typeof https = options.url.startsWith('https:') ? https : http;
   const request = (address: http.RequestOptions, callback?: () => void) =>
@@ -320,7 +321,7 @@ function connect(options: Options): Transport {
   });
 }
 
-/** The SDK's transport. It counts no answer as a loss but 413. */
+/** The SDK's transport. The only response that it counts as a loss is a 413. */
 function makeMemoryTransport(options: Options): Transport {
   const transport = Sentry.makeNodeTransport(options);
   return {
@@ -357,13 +358,15 @@ function lose({ recordDroppedEvent }: Options, envelope: Envelope, reason: Reaso
   });
 }
 
-/** Without the paths of a file system's error; if several addresses failed, there is a code alone. */
+/**
+ * Without the paths in a file system's error; if several addresses failed, there is only a code.
+ */
 const reasonOf = (error: unknown) =>
   (error as Error).message.split(',')[0] || (error as NodeJS.ErrnoException).code;
 
 const warnedAt = new Map<string, number>();
 
-/** Warns of the same at most once an hour. */
+/** Logs the same warning at most once an hour. */
 function warn(text: string): void {
   const last = warnedAt.get(text);
   if (last !== undefined && performance.now() - last < HOUR) return;

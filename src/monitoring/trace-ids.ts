@@ -13,7 +13,7 @@ const TRACEPARENT =
   /^(?!ff|00-.{52}.)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/;
 const SENTRY_TRACE = /^(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}(?:-[01])?$/;
 
-/** The caller's trace as a `sentry-trace` header: from that header, or else from W3C's. */
+/** The caller's trace as a `sentry-trace` header: from that header, or else from `traceparent`. */
 function callersTrace({ traceparent, 'sentry-trace': sentryTrace }: IncomingHttpHeaders) {
   if (SENTRY_TRACE.test(String(sentryTrace))) return String(sentryTrace);
   const [, traceId, spanId, flags = ''] = TRACEPARENT.exec(String(traceparent)) ?? [];
@@ -22,7 +22,7 @@ function callersTrace({ traceparent, 'sentry-trace': sentryTrace }: IncomingHttp
 
 const contexts = new WeakMap<RawRequest, TraceContext>();
 
-/** The trace that a request belongs to: the caller's, or a new one. The same at each call. */
+/** The trace that a request belongs to: the caller's, or a new one. The same on each call. */
 export function traceContextOf(raw: RawRequest): TraceContext {
   const context = contexts.get(raw) ?? newTraceContext(raw.headers);
   contexts.set(raw, context);

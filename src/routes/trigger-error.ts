@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
 // #region error
 async function triggerError(_request: FastifyRequest, reply: FastifyReply) {
-  // 1 / 0 is Infinity in JavaScript. Only a bigint refuses to be divided by zero.
+  // 1 / 0 is Infinity in JavaScript. Only a bigint throws.
   const divisionByZero = 1n / 0n;
   return reply.view('my-view.eta', { divisionByZero });
 }

@@ -11,11 +11,11 @@ export const workQuerystring = {
   properties: { seconds: { type: 'number', default: 0.1, minimum: 0, maximum: 10 } },
 } as const;
 
-/** The article's `# ... your code ...`: it waits, as for a database, in a span of its own. */
+/** The article's `# ... your code ...`: it waits, as if for a database, in a span of its own. */
 // #region span
 export async function yourCode({ seconds }: WorkRoute['Querystring']) {
   const work = () => sleep(seconds * 1000);
-  // In a request that is not traced, a span costs more than all the rest and is dropped.
+  // In a request that is not traced, a span is dropped, but costs more than everything else.
   if (!Sentry.getActiveSpan()) return work();
   return Sentry.startSpan({ name: 'your code', op: 'function' }, work);
 }

@@ -9,7 +9,7 @@ export interface Sample {
   value: number;
 }
 
-/** The samples in a text that a client of Prometheus exposes. */
+/** The samples in Prometheus's text format. */
 export function samplesOf(text: string): Sample[] {
   return text
     .split('\n')

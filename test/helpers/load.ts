@@ -34,7 +34,7 @@ export function visit(url: string, agent: Agent): Promise<Visit> {
   });
 }
 
-/** Visits in a closed loop: each connection asks again as soon as it was answered. */
+/** Visits in a closed loop: each connection sends its next request after each response. */
 export async function load(
   urlOf: (n: number) => string,
   { connections, requests }: { connections: number; requests: number },

@@ -20,13 +20,13 @@ export interface OtlpSpan {
   resource: Record<string, unknown>;
 }
 
-/** Attributes as an object; of each value what is in it, whatever its type. */
+/** Attributes as an object, with the plain values. */
 const fromKeyValues = (attributes: KeyValues) =>
   Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0]]));
 
 /**
  * Takes the place of a collector until the test ends: it keeps the spans that arrive, and checks
- * nothing. What a real one makes of them is in test/stack.
+ * nothing. What a real one does with them is tested in test/stack.
  */
 export async function startOtlpSink(t: TestContext) {
   const spans: OtlpSpan[] = [];
@@ -52,7 +52,7 @@ export async function startOtlpSink(t: TestContext) {
   return {
     endpoint: `http://127.0.0.1:${port}/v1/traces`,
     spans,
-    /** From now on every request is answered so, or again as a collector does. */
+    /** From now on every request is answered like this, or again as a collector does. */
     answerWith(how: Answer | undefined) {
       answer = how;
     },

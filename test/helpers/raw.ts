@@ -6,7 +6,7 @@ export function open(url: string): { socket: Socket; answer: Promise<string> } {
   const socket = connect(Number(port), hostname);
   const chunks: Buffer[] = [];
   socket.on('data', (chunk) => chunks.push(chunk));
-  // A server may well hang up on what these tests send.
+  // A server may hang up on what these tests send.
   socket.on('error', () => {});
   const answer = new Promise<string>((resolve) => {
     socket.once('close', () => resolve(Buffer.concat(chunks).toString('latin1')));
@@ -14,7 +14,7 @@ export function open(url: string): { socket: Socket; answer: Promise<string> } {
   return { socket, answer };
 }
 
-/** Sends a request that is to be answered, and hangs up then. */
+/** Sends a request, waits for the response, and hangs up. */
 export function ask(url: string, request: string): Promise<string> {
   const { socket, answer } = open(url);
   socket.write(request);
@@ -22,7 +22,7 @@ export function ask(url: string, request: string): Promise<string> {
   return answer;
 }
 
-/** Sends bytes as they are, and says at once that no more will come. */
+/** Sends bytes as they are, and closes its side of the connection at once. */
 export function sendRaw(url: string, bytes: string | Uint8Array): Promise<string> {
   const { socket, answer } = open(url);
   socket.end(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** What a README consists of, apart from its prose. */
+/** A README's contents, apart from its prose. */
 export function readReadme(file: string) {
   const text = readFileSync(file, 'utf8');
   const all = (pattern: RegExp) => [...text.matchAll(pattern)].map(([, found = '']) => found);
@@ -17,7 +17,7 @@ export function readReadme(file: string) {
     settings: all(/^\| ((?:`\w+`(?:, )?)+) \|/gm).flatMap((cell) =>
       [...cell.matchAll(/\w+/g)].map(([name]) => name),
     ),
-    /** Everything that is to be typed: what is more than a name, a value or a line of a file. */
+    /** All commands: code that is more than a name, a value or a line of a file. */
     commands: [...lines, ...code].filter((text) =>
       /^(\w+=\S* )?(npm|docker|curl|chmod) (?!--)/.test(text),
     ),

@@ -5,7 +5,7 @@ export async function readSeries(metricsUrl: string): Promise<Map<string, number
   return new Map(lines.map(([, series, value]) => [series as string, Number(value)]));
 }
 
-/** The sum over all series that begin so. */
+/** The sum over all series that start with this. */
 export function sumOf(series: Map<string, number>, prefix: string): number {
   let sum = 0;
   for (const [name, value] of series) if (name.startsWith(prefix)) sum += value;

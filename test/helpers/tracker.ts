@@ -8,7 +8,7 @@ import { gunzipSync } from 'node:zlib';
 
 export type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** What a tracker that is down does with a request. */
+/** What a broken tracker does with a request. */
 export const faults = {
   never: (() => {}) as Answer,
   /** A byte a second: of the headers, and of an answer that says how long it is. */
@@ -98,17 +98,17 @@ export async function startTracker(t: TestContext, delay = 0) {
       headers = these;
     },
 
-    /** From now on it fails at every event with this text in it, and takes the others. */
+    /** From now on it fails on every event that contains this text, and accepts the others. */
     failAt(text: string) {
       poison = text;
     },
 
-    /** From now on it fails at this share of the requests, and takes the others. */
+    /** From now on it fails on this share of the requests, and accepts the others. */
     failAtSome(share: number) {
       failing = share;
     },
 
-    /** From now on every request is answered so; "refuse" takes no connections at all. */
+    /** From now on every request is answered like this; "refuse" accepts no connections at all. */
     async fail(how: Answer | 'refuse') {
       if (how === 'refuse') return hangUp();
       answer = how;

@@ -1,6 +1,6 @@
 /**
- * The life of an alert, from the first errors to the mail that they are over: with the committed
- * rules and routes, of which only the durations are shortened.
+ * An alert's life cycle, from the first errors to the RESOLVED email, with the committed rules and
+ * routes: only the durations are shortened.
  */
 import assert from 'node:assert/strict';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -42,7 +42,7 @@ function writeShortened(): string {
 }
 
 const { urls } = await startOwnStack('alerts', writeShortened());
-const FIRING = /^\[FIRING page\] HighErrorRatio: More than 5 % of the requests to app fail$/;
+const FIRING = /^\[FIRING page\] HighErrorRatio: More than 5% of the requests to app fail$/;
 let stopErrors: () => void;
 
 async function state(): Promise<string> {
@@ -62,7 +62,7 @@ test('an alert is inactive before there are errors, and fires when half of the v
   await eventually(async () => assert.equal(await state(), 'firing'), 60);
 });
 
-test('its mail says what happened, and links a page that says what to do', async () => {
+test('its email says what happened, and links to a page that says what to do', async () => {
   const [mail] = await eventually(async () => {
     const mails = await mailsAbout(urls.maildev, FIRING);
     assert.equal(mails.length, 1);
@@ -86,7 +86,7 @@ test('the dashboard marks it on its graphs', async () => {
   }
 });
 
-test('Alertmanager keeps it for more than ten minutes without a word from Prometheus', async () => {
+test('Alertmanager keeps it for more than ten minutes without an update from Prometheus', async () => {
   const [alert] = await getJson(
     `${urls.alertmanager}/api/v2/alerts?filter=alertname=HighErrorRatio`,
   );
@@ -94,7 +94,7 @@ test('Alertmanager keeps it for more than ten minutes without a word from Promet
   assert.ok(minutes > 10, `it would be resolved after ${minutes} minutes`);
 });
 
-test('without errors it is inactive again, and a mail says that it is resolved', async () => {
+test('without errors it is inactive again, and an email says that it is resolved', async () => {
   stopErrors();
   startTraffic(urls.app, 0);
   await eventually(async () => assert.equal(await state(), 'inactive'), 90);
@@ -103,10 +103,10 @@ test('without errors it is inactive again, and a mail says that it is resolved',
     async () => assert.equal((await mailsAbout(urls.maildev, RESOLVED)).length, 1),
     60,
   );
-  assert.equal((await mailsAbout(urls.maildev, FIRING)).length, 1, 'it was mailed once');
+  assert.equal((await mailsAbout(urls.maildev, FIRING)).length, 1, 'there is one email');
 });
 
-test('a page is mailed without its own ticket, but with one of another objective', async () => {
+test('a page suppresses the email of its own ticket, but not that of another objective', async () => {
   const alert = (objective: string, severity: string): Json => ({
     labels: { alertname: 'Burn', job: 'app', objective, severity },
     annotations: { summary: objective },

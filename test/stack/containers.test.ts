@@ -26,10 +26,10 @@ test('a login that Bugsink does not have is named in the log of bugsink-project'
 });
 
 for (const [setting, value, line] of [
-  ['PROJECT_KEY', 'xyz', "BUGSINK_PROJECT_KEY is 'xyz', but takes 32 hex digits."],
-  ['CREATE_SUPERUSER', 'secret', 'BUGSINK_LOGIN has another form, but takes email:password'],
+  ['PROJECT_KEY', 'xyz', "BUGSINK_PROJECT_KEY is 'xyz', but must be 32 hex digits."],
+  ['CREATE_SUPERUSER', 'secret', 'BUGSINK_LOGIN must be email:password'],
 ] as const) {
-  test(`a wrong ${setting} of Bugsink is one line that says what it takes`, async () => {
+  test(`a wrong ${setting} of Bugsink is one line that says what is expected`, async () => {
     await assert.rejects(
       runProject('--env', `${setting}=${value}`),
       ({ stderr }: { stderr: string }) => {

@@ -1,4 +1,4 @@
-/** Grafana as a visitor finds it. Where a stub takes its place, nothing of this can be known: skipped. */
+/** Grafana as a visitor finds it. Skipped where a stub takes its place. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -11,7 +11,7 @@ const { grafana } = (await startStack()).urls;
 const { version } = await getJson(`${grafana}/api/health`);
 const skip = version.includes('STUB') && `Grafana is a stub, version ${version}`;
 
-test('Grafana reaches the data source that the panels ask', { skip }, async () => {
+test('Grafana reaches the data source that the panels query', { skip }, async () => {
   const file = readFileSync('grafana/provisioning/datasources/prometheus.yml', 'utf8');
   for (const { uid } of parse(file).datasources) {
     const health = await getJson(`${grafana}/api/datasources/uid/${uid}/health`);
@@ -30,7 +30,7 @@ test('Grafana opens on the dashboard, which is complete', { skip }, async () => 
   }
 });
 
-test('a visitor of Grafana may look and query, and nobody can log in', { skip }, async () => {
+test('a visitor of Grafana can view and query, and nobody can log in', { skip }, async () => {
   const actions = await getJson(`${grafana}/api/access-control/user/actions`);
   for (const action of ['dashboards:read', 'datasources:query']) assert.ok(actions[action], action);
   for (const [path, body] of [

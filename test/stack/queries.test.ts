@@ -15,9 +15,9 @@ before(async () => {
   const stack = await startStack();
   urls = stack.urls;
   // A stack that ran before may have older rules. Through the shell and not by `docker kill`, after
-  // which the engine would no longer restart the container.
+  // which the engine would not restart the container.
   await stack.compose('exec', '-T', 'prometheus', 'sh', '-c', 'kill -HUP 1');
-  // Too few errors for an alert in somebody's mailbox.
+  // Too few errors to fire an alert.
   startTraffic(urls.app, 0.02);
   // All tests wait for the same traffic: if nothing has data, the last one fails soon after the first.
   deadline = Date.now() + 90_000;
@@ -67,9 +67,9 @@ for (const { name, expr } of queries) {
   test(`${name} has data`, () => hasData(expr));
 }
 
-// An alert that does not fire has none, but what it looks at has.
+// An alert that does not fire has no data, but the series that it reads do.
 for (const { alert, labels = {}, expr } of rules.filter(({ alert }) => alert)) {
-  test(`every series that alert ${alert} ${labels.window ?? ''} looks at has data`, async () => {
+  test(`every series that alert ${alert} ${labels.window ?? ''} reads has data`, async () => {
     for (const selector of await selectorsOf(expr)) await hasData(selector);
   });
 }

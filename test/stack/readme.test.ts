@@ -33,7 +33,7 @@ assert.ok(commands.includes(DOWN));
 await run(`${DOWN} --volumes`);
 after(() => run(`${DOWN} --volumes`));
 
-/** What is true after a command, beside its success. */
+/** What is true after a command, besides its success. */
 const outcomes: [command: RegExp, outcome: () => Promise<void>][] = [
   [
     /^docker compose up -d --scale traffic=1$/,
@@ -41,7 +41,7 @@ const outcomes: [command: RegExp, outcome: () => Promise<void>][] = [
   ],
   [
     /^TRAFFIC_ERRORS=0\.5/,
-    async () => assert.match(await run('docker compose logs traffic'), /50 % of them errors/),
+    async () => assert.match(await run('docker compose logs traffic'), /50% of them errors/),
   ],
   [
     /^docker compose stop traffic$/,

@@ -87,7 +87,7 @@ const use: Record<Service, () => Promise<() => Promise<void>>> = {
   },
 
   async jaeger() {
-    // Its traces end with it. It has to take new ones.
+    // Its traces are lost. It has to accept new ones.
     return async () => {
       const response = await fetch(`${urls.app}/my-view?seconds=0`);
       await traceOf(urls.jaeger, response.headers.get('x-trace-id') ?? '', 2);
@@ -99,11 +99,11 @@ const use: Record<Service, () => Promise<() => Promise<void>>> = {
   },
 
   async maildev() {
-    // Its mails end with it. It has to take new ones.
+    // Its emails are lost. It has to accept new ones.
     return async () => {
       const alertname = `Mail${Date.now()}`;
       await post(`${urls.alertmanager}/api/v2/alerts`, [
-        { labels: { alertname }, annotations: { summary: 'a mail' } },
+        { labels: { alertname }, annotations: { summary: 'an email' } },
       ]);
       await eventually(async () => {
         assert.equal((await mailsAbout(urls.maildev, new RegExp(alertname))).length, 1);
@@ -122,8 +122,8 @@ for (const service of SERVICES) {
     const works = await eventually(use[service], 30);
     await eventually(works, 30);
     const { StartedAt } = await containerState(service);
-    // All of its processes at once. Not `docker kill`: the engine takes that for a wish to stop it.
-    // The answer is lost with the container.
+    // All of its processes at once. Not `docker kill`, which the engine treats as an intended stop.
+    // The response is lost with the container.
     await compose('exec', '-T', service, 'sh', '-c', 'kill -9 -1').catch(() => {});
     await eventually(async () => {
       const state = await containerState(service);
@@ -141,7 +141,7 @@ for (const [name, outage] of Object.entries<(errors: typeof triggerErrors) => Pr
     await compose('unpause', 'bugsink');
     return ids;
   },
-  'is stopped, also if the application is restarted meanwhile': async (errors) => {
+  'is stopped, even if the application is restarted meanwhile': async (errors) => {
     await compose('stop', 'bugsink');
     const ids = await errors();
     await compose('restart', 'app');

@@ -88,7 +88,7 @@ test('django_active_users is up in Prometheus while a page is held open, and 0 a
   await eventually(async () => assert.equal(await gauge(), 0), 30);
 });
 
-test('two errors are two events of one issue in Bugsink, with their line of TypeScript, and a mail', async () => {
+test('two errors are two events of one issue in Bugsink, with their line of TypeScript, and an email', async () => {
   const api = await bugsinkApi(stack);
   const findIssue = async (): Promise<Json> => {
     const issues: Json[] = (await api('/issues/?project=1')).results;
@@ -116,7 +116,7 @@ test('two errors are two events of one issue in Bugsink, with their line of Type
     assert.equal(data.release, 'fastify-sentry-prometheus@0.1.0');
   }
 
-  // Bugsink mails about an issue once, and the mailbox forgets when it stops.
+  // Bugsink sends one email per issue, and the mailbox loses them when it stops.
   if (known) return;
   await eventually(async () => {
     const [mail] = await mailsAbout(urls.maildev, /Division by zero/);

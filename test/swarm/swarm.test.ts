@@ -1,7 +1,7 @@
 /**
  * The stack in a swarm of several engines on this machine, under load: the application is updated,
- * then updated to a version that does not start, and a node is killed. Everything is removed in the
- * end, also after Ctrl-C.
+ * then updated to a version that does not start, and a node is killed. Everything is removed at the
+ * end, even after Ctrl-C.
  *
  * SWARM_NODES  how many engines, this machine's own included   3
  */
@@ -22,7 +22,9 @@ import {
 import { startVisitors, type Visit, wasAnswered } from './helpers/visitors.ts';
 
 const NODES = Number(process.env.SWARM_NODES || 3);
-/** Visits per second: what Bugsink on a small machine keeps up with, a twelfth of them being errors. */
+/**
+ * Visits per second: what Bugsink on a small machine can handle if a twelfth of them are errors.
+ */
 const RATE = 48;
 // A name of its own for each run: engines may remember networks of a swarm that they have left.
 const STACK = `monitoring-test-${process.pid}`;
@@ -46,7 +48,7 @@ function leftovers(...kinds: string[]): [kind: string, id: string][] {
   });
 }
 
-/** The swarm that this machine is in would be left in the end. */
+/** The test would leave a swarm that this machine is in. */
 function swarmInUse(): string | undefined {
   const state = docker('info', '--format', '{{.Swarm.LocalNodeState}}');
   return state === 'inactive' ? undefined : `the Docker engine is in a swarm already (${state})`;
@@ -90,7 +92,7 @@ test(`a swarm of ${NODES} nodes`, { skip: reason ?? false }, async (t) => {
   console.log(`starting ${NODES - 1} further engines`);
   makeNetwork();
   const listen = `${MANAGER_ADDRESS}:2377`;
-  // Other subnets at each run, for the same reason as the stack's name.
+  // Different subnets in each run, for the same reason as the stack's name.
   const pool = `10.${100 + (process.pid % 100)}.0.0/16`;
   docker(
     ...['swarm', 'init', '--advertise-addr', MANAGER_ADDRESS, '--listen-addr', listen],
@@ -114,7 +116,7 @@ test(`a swarm of ${NODES} nodes`, { skip: reason ?? false }, async (t) => {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: {
         ...process.env,
-        // Whoever runs the test may have settings in .env that it does not expect.
+        // There may be settings in .env that the test does not expect.
         COMPOSE_ENV_FILES: '/dev/null',
         STACK,
         APP_PORT: port,
@@ -223,7 +225,7 @@ test(`a swarm of ${NODES} nodes`, { skip: reason ?? false }, async (t) => {
     },
   );
 
-  await t.test('a node that is killed costs no more than the visits on it', async () => {
+  await t.test('killing a node loses only the visits on it', async () => {
     const victim = nodes.at(-1);
     assert.ok(victim);
     const visitors = startVisitors(urls, RATE);

@@ -36,7 +36,7 @@ export async function docker(
   return stdout.trim();
 }
 
-/** Starts the stack as the README does, or takes the one that runs. It is left running. */
+/** Starts the stack as the README does, or uses the one that is running. It is left running. */
 export async function startStack(): Promise<Stack> {
   const up = spawn('docker', ['compose', 'up', '--detach', '--build', '--wait'], {
     // Its progress belongs on the terminal, but not between the tests' results on stdout.
@@ -64,7 +64,7 @@ export async function startOwnStack(name: string, ...files: string[]): Promise<S
     COMPOSE_PATH_SEPARATOR: ':',
     ...(await portSettings()),
   };
-  // Whoever runs the tests may have settings in .env that the tests do not expect.
+  // There may be settings in .env that the tests do not expect.
   const compose: Stack['compose'] = (...args) =>
     docker(['compose', '--env-file', '/dev/null', ...args], environment);
 

@@ -1,4 +1,4 @@
-/** Every query of the committed dashboards, as Grafana asks it when a dashboard is opened. */
+/** Every query of the committed dashboards, as Grafana runs it when a dashboard is opened. */
 import { readdirSync, readFileSync } from 'node:fs';
 import type { Json } from './services.ts';
 

@@ -67,7 +67,7 @@ export interface Mail {
   html: string;
 }
 
-/** The mails in the mailbox whose subject matches. */
+/** The emails in the mailbox whose subject matches. */
 export async function mailsAbout(maildev: string, subject: RegExp): Promise<Mail[]> {
   const mails: Mail[] = await getJson(`${maildev}/api/email`);
   return mails.filter((mail) => subject.test(mail.subject));

@@ -1,7 +1,7 @@
 /**
  * Further Docker engines on this machine, each in a network namespace of its own and with data of
- * its own: to a swarm they are other machines. Everything here is done at once and not by promises,
- * so that it can be undone after Ctrl-C, too.
+ * its own: to a swarm they are other machines. Everything here is synchronous, so that it can be
+ * undone even after Ctrl-C.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
@@ -36,7 +36,7 @@ export function noEngines(): string | undefined {
   return undefined;
 }
 
-/** The engine that runs beside this process: further ones are made of the same program. */
+/** The engine that runs beside this process: further ones use the same program. */
 function findEngine(): { program: string; path: string } | undefined {
   for (const pid of pids()) {
     try {
@@ -68,7 +68,7 @@ export interface Node {
   address: string;
   docker: (...args: string[]) => string;
   socket: string;
-  /** Takes it from the others without a word, as a power cut does. */
+  /** Cuts it off from the others without notice, as a power cut does. */
   cut: () => void;
   /** Ends all of its processes. */
   kill: () => void;
@@ -79,7 +79,7 @@ let folder = '';
 export function makeNetwork(): void {
   removeNodes();
   folder = mkdtempSync(join(tmpdir(), 'monitoring-test-swarm-'));
-  // The switch between the nodes has a namespace of its own, where no firewall is in its way.
+  // The switch between the nodes has a namespace of its own, where no firewall interferes.
   ip('netns', 'add', NAME);
   ip('-n', NAME, 'link', 'add', 'switch', 'type', 'bridge');
   ip('-n', NAME, 'link', 'set', 'switch', 'up');
@@ -113,7 +113,7 @@ export function startNode(number: number): Node {
     ...['--host', `unix://${socket}`, '--pidfile', join(place, 'pid'), '--log-level', 'warn'],
     ...['--data-root', join(place, 'data'), '--exec-root', join(place, 'exec')],
   ];
-  // In a session of its own, so that Ctrl-C ends it when its turn comes and not before.
+  // In a session of its own, so that Ctrl-C does not end it before its turn.
   spawn('nsenter', options, {
     detached: true,
     stdio: ['ignore', log, log],
@@ -177,7 +177,7 @@ function killAll(place: string): void {
   }
 }
 
-/** Removes all nodes but the machine's own engine, also those that an earlier run has left. */
+/** Removes all nodes but the machine's own engine, including those that an earlier run has left. */
 export function removeNodes(): void {
   for (const name of readdirSync(tmpdir())) {
     if (!name.startsWith('monitoring-test-swarm-')) continue;
