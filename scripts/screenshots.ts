@@ -1,6 +1,6 @@
 /**
  * Takes the pictures in docs/pictures from the running stack, in a real browser: the guide in each
- * language, an event in the tracker, and the email about it. Needs Chromium, and the stack:
+ * language, and an event in the tracker. Needs Chromium, and the stack:
  *
  *     docker compose up -d --build --wait && npm run screenshots
  *
@@ -14,13 +14,8 @@ import { eventually } from '../test/helpers/eventually.ts';
 
 const APP_URL = process.env.APP_URL || 'http://localhost:8000';
 const FOLDER = 'docs/pictures';
-/** Seconds that an event and its email may take. */
+/** Seconds that an event may take. */
 const PATIENCE = 60;
-
-interface Mail {
-  subject: string;
-  from: { address: string }[];
-}
 
 function stop(problem: string): never {
   console.error(problem);
@@ -58,27 +53,6 @@ async function takeEvent(page: Page, link: string, login: string): Promise<void>
   await save(page, 'event');
 }
 
-async function takeMail(page: Page, mailbox: string): Promise<void> {
-  const mail = await eventually(async () => {
-    const mails = (await (await fetch(`${mailbox}/api/email`)).json()) as Mail[];
-    const mail = mails.find(({ subject }) => subject.includes('Division by zero'));
-    assert.ok(
-      mail,
-      'There is no email about the error. Bugsink sends one when an issue is new: ' +
-        'run "docker compose down --volumes" first.',
-    );
-    return mail;
-  }, PATIENCE);
-  await page.goto(mailbox);
-  await page.getByText(mail.subject).first().click();
-  await page
-    .getByText(mail.from[0]?.address ?? '')
-    .last()
-    .waitFor();
-  await page.waitForLoadState('networkidle');
-  await save(page, 'mail');
-}
-
 if (noBrowser) stop(`There is ${noBrowser}.`);
 const ready = await fetch(`${APP_URL}/readyz`).catch(() => undefined);
 if (!ready?.ok) {
@@ -104,7 +78,5 @@ for (const [page, name] of [
 const step = english.locator('#trigger-error .result');
 const link = (await step.getByRole('link').getAttribute('href')) as string;
 const login = await step.locator('.note code').innerText();
-const mailbox = await english.locator('dt', { hasText: 'Mailbox' }).locator('+ dd').innerText();
 await takeEvent(english, link, login);
-await takeMail(english, mailbox);
 await browser.close();

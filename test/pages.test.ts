@@ -119,7 +119,7 @@ test('without the stack the guide links no tools, and has the commands of npm', 
   const elsewhere = linksOn(html).filter((url) => !/^[/#]/.test(url) && url !== 'data:,');
   assert.deepEqual(elsewhere, ['http://localhost:0/metrics']);
   assert.match(html, /Sentry is off/);
-  assert.match(html, /<code>npm run traffic -- --errors=0\.5<\/code>/);
+  assert.match(html, /<code>npm run traffic -- --url=http:\/\/localhost:\d+ --errors=0\.5<\/code>/);
   assert.doesNotMatch(html, /<code>docker compose/);
 });
 

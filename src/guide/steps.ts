@@ -153,7 +153,13 @@ export function guideSections(config: Config, links: Links): Section[] {
 export const isStack = (config: Config) => config.MAILDEV_URL !== '';
 
 function trafficCommand(config: Config, errors?: number): string {
-  if (!isStack(config)) return errors ? `npm run traffic -- --errors=${errors}` : 'npm run traffic';
-  const command = 'docker compose up -d --scale traffic=1';
-  return errors ? `TRAFFIC_ERRORS=${errors} ${command}` : command;
+  if (isStack(config)) {
+    const command = 'docker compose up -d --scale traffic=1';
+    return errors ? `TRAFFIC_ERRORS=${errors} ${command}` : command;
+  }
+  const options = [
+    ...(config.PORT === 8000 ? [] : [`--url=http://localhost:${config.PORT}`]),
+    ...(errors ? [`--errors=${errors}`] : []),
+  ];
+  return ['npm run traffic', ...(options.length > 0 ? ['--', ...options] : [])].join(' ');
 }
