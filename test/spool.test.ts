@@ -61,16 +61,19 @@ async function start(t: TestContext, { fault, delay }: { fault?: Fault; delay?: 
     await Promise.all(children.map(kill));
     fs.rmSync(directory, { recursive: true, force: true });
   });
+  const files = () =>
+    fs
+      .readdirSync(directory, { recursive: true })
+      .map((name) => join(directory, String(name)))
+      .filter((path) => path.includes(','));
   const tracker = await startTracker(t, delay);
   if (fault) await tracker.fail(fault);
   return {
     tracker,
     directory,
-    files: (suffix: string) =>
-      fs
-        .readdirSync(directory, { recursive: true })
-        .map((name) => join(directory, String(name)))
-        .filter((path) => path.endsWith(suffix)),
+    queued: () => files().filter((path) => path.split(',').length === 4),
+    claimed: () => files().filter((path) => path.split(',').length === 5),
+    files,
     process: (environment: Record<string, string> = {}) =>
       startProcess(children, {
         SENTRY_DSN: tracker.dsn,
@@ -105,12 +108,12 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
       const { capture, waiting, lost, warnings } = await process();
       const ids = await capture(25);
       await eventually(() => assert.equal(warnings().length, 1), RECOVERY);
-      assert.match(String(warnings()), /Events wait for the tracker: .*SENTRY_DSN/);
+      assert.match(String(warnings()), /Events are queued for the tracker: .*SENTRY_DSN/);
       assert.equal(await waiting(), 25);
       await tracker.repair();
       await arrived(ids);
       await eventually(async () => assert.equal(await waiting(), 0));
-      assert.deepEqual(files(''), files('_'), 'no file is left');
+      assert.deepEqual(files(), [], 'no file is left');
       assert.equal(tracker.delivered.twice, 0);
       assert.ok(tracker.seen.connections <= 10, `${tracker.seen.connections} connections`);
       assert.deepEqual(await lost(), {});
@@ -164,13 +167,13 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
   });
 
   test('a process killed with -9: two new ones send what it left, once', async (t) => {
-    const { tracker, process, files, arrived } = await start(t, {
+    const { tracker, process, claimed, arrived } = await start(t, {
       fault: faults.never,
       delay: 100,
     });
     const killed = await process();
     const ids = await killed.capture(100);
-    await eventually(() => assert.equal(files('.sending').length, 10));
+    await eventually(() => assert.equal(claimed().length, 10));
     await killed.kill();
     await tracker.repair();
     const both = await Promise.all([process(later), process(later)]);
@@ -180,14 +183,14 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
   });
 
   test('two processes, one killed while it sends: the other one sends the rest', async (t) => {
-    const { tracker, process, files, arrived } = await start(t, { delay: 50 });
+    const { tracker, process, queued, claimed, arrived } = await start(t, { delay: 50 });
     const [one, other] = await Promise.all([process(), process()]);
     const [ids, others] = await Promise.all([one.capture(100), other.capture(100)]);
     await one.kill();
-    await eventually(() => assert.deepEqual(files('.envelope'), []));
+    await eventually(() => assert.deepEqual(queued(), []));
     await other.pass(2 * 60_000);
     await arrived([...ids, ...others]);
-    await eventually(() => assert.deepEqual(files('.sending'), []));
+    await eventually(() => assert.deepEqual(claimed(), []));
     assert.ok(tracker.delivered.twice <= 10, 'only what was in flight may be sent again');
   });
 
@@ -200,9 +203,9 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
   });
 
   test('events beyond the limit are dropped and counted, and half of it is reserved for errors', async (t) => {
-    const { tracker, process, files } = await start(t, { fault: 'refuse' });
+    const { tracker, process, queued } = await start(t, { fault: 'refuse' });
     const { capture, trace, waiting, lost } = await process({ MAX_MEGABYTES: '0.2' });
-    const bytes = () => files('.envelope').reduce((sum, path) => sum + fs.statSync(path).size, 0);
+    const bytes = () => queued().reduce((sum, path) => sum + fs.statSync(path).size, 0);
     await trace(300);
     const traces = await waiting();
     assert.deepEqual(await lost(), { 'transaction queue_overflow': 300 - traces });
@@ -231,38 +234,30 @@ describe('spool', { concurrency: 6, timeout: 300_000 }, () => {
       );
   });
 
-  test('a removed directory is created again; if that fails, losses are counted, with one warning', async (t) => {
-    const { directory, process, arrived } = await start(t);
+  test('a directory that fails loses events, which is counted, with one warning', async (t) => {
+    const { directory, process } = await start(t);
     const { capture, lost, warnings } = await process();
     fs.rmSync(directory, { recursive: true });
-    await arrived(await capture(1));
-    fs.rmSync(directory, { recursive: true });
-    fs.writeFileSync(directory, '');
     await capture(3);
     assert.deepEqual(await lost(), { 'error queue_overflow': 3 });
     assert.equal(warnings().filter((line) => line.includes('lost')).length, 1);
   });
 
-  test('half-written files of a killed process are removed, damaged ones counted', async (t) => {
+  test('a file that was half written is counted, and the others are sent', async (t) => {
     const { tracker, process, files, arrived } = await start(t, { fault: 'refuse' });
     const first = await process();
     const ids = await first.capture(2);
     await first.kill();
-    // It may have been about to send one of them.
-    const left = [...files('.envelope'), ...files('.sending')];
-    assert.equal(left.length, 2);
-    const [damaged = '', kept = ''] = left;
-    const id = JSON.parse(fs.readFileSync(damaged, 'utf8').split('\n')[0] ?? '').event_id;
-    fs.truncateSync(damaged, 500);
-    const [old, young] = [`${kept}.old.tmp`, `${kept}.young.tmp`];
-    fs.writeFileSync(old, 'half');
-    fs.writeFileSync(young, 'half');
-    fs.utimesSync(old, 0, 0);
+    assert.equal(files().length, 2);
+    const [half = ''] = files();
+    const [{ event_id }] = JSON.parse(fs.readFileSync(half, 'utf8'));
+    fs.truncateSync(half, 500);
     await tracker.repair();
+    // It may have been claimed.
     const { lost } = await process(later);
-    await arrived(ids.filter((other) => other !== id));
+    await arrived(ids.filter((id) => id !== event_id));
     await eventually(async () => assert.deepEqual(await lost(), { 'error damaged': 1 }));
-    assert.deepEqual(files('.tmp'), [young], 'somebody may still be writing it');
+    assert.deepEqual(files(), []);
   });
 
   test('flush tries once more, within its timeout', async (t) => {
