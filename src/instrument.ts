@@ -10,7 +10,7 @@ const REPLACED = ['Fastify', 'Http', 'Dedupe'];
 
 Sentry.init({
   // The SDK reads SENTRY_DSN, SENTRY_ENVIRONMENT and SENTRY_RELEASE itself.
-  tracesSampleRate: Number(process.env.SENTRY_TRACES_SAMPLE_RATE ?? 1.0),
+  tracesSampleRate: Number(process.env.SENTRY_TRACES_SAMPLE_RATE || 1.0),
   integrations: (defaults) => defaults.filter(({ name }) => !REPLACED.includes(name)),
 
   // Only sentry.io and self-hosted Sentry accept streamed spans, the default.

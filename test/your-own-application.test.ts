@@ -24,7 +24,7 @@ const server = [...page.matchAll(/^```ts\n(.*?)^```$/gms)]
   .find((block) => block.includes('register(monitoring'));
 assert.ok(server, 'the page has a block of TypeScript with register(monitoring');
 
-const PACKAGES = ['@sentry/node', '@sentry/core', 'prom-client', 'fastify-plugin'];
+const PACKAGES = ['@sentry/node', 'prom-client', 'fastify-plugin'];
 const TSCONFIG = {
   compilerOptions: {
     target: 'es2023',

@@ -20,17 +20,13 @@ export interface MonitoringOptions {
   maxTracesPerSecond?: number;
   /** Milliseconds to send the last events when the application closes, 2000 by default. */
   flushTimeout?: number;
-  /**
-   * prom-client's default registry by default. It is switched to OpenMetrics, which exemplars need.
-   */
-  registry?: Registry;
 }
 
 /** Await it before the first route: the series of earlier routes do not start at 0. */
 async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
   const { metrics = { port: 9464 }, maxTracesPerSecond, flushTimeout = 2_000 } = options;
-  const registry: Registry<RegistryContentType> = options.registry ?? register;
-  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
+  // Exemplars need this format.
+  (register as Registry<RegistryContentType>).setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
 
   if (!Sentry.isInitialized()) {
     app.log.warn(
@@ -42,8 +38,8 @@ async function monitoring(app: FastifyInstance, options: MonitoringOptions) {
     await Sentry.flush(flushTimeout);
   });
   await app.register(sentry, { maxTracesPerSecond });
-  await app.register(requestMetrics, { registry });
-  if (metrics) await app.register(metricsServer, { listen: metrics, registry });
+  await app.register(requestMetrics);
+  if (metrics) await app.register(metricsServer, { listen: metrics });
 }
 
 export default fp(monitoring, { name: 'monitoring' });

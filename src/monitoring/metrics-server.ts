@@ -1,17 +1,16 @@
 import Fastify, { type FastifyInstance, type FastifyListenOptions, LogController } from 'fastify';
 import fp from 'fastify-plugin';
-import { collectDefaultMetrics, type Registry, type RegistryContentType } from 'prom-client';
+import { collectDefaultMetrics, register } from 'prom-client';
 
 export interface MetricsServerOptions {
   listen: FastifyListenOptions;
-  registry: Registry<RegistryContentType>;
 }
 
 /**
  * Serves /metrics on a port of its own, which only Prometheus needs to reach. Scrapes don't show up
  * in the application's logs, traces and metrics.
  */
-async function metricsServer(app: FastifyInstance, { listen, registry }: MetricsServerOptions) {
+async function metricsServer(app: FastifyInstance, { listen }: MetricsServerOptions) {
   // A scraper's open connection must not delay the shutdown.
   const server = Fastify({
     loggerInstance: app.log,
@@ -20,17 +19,15 @@ async function metricsServer(app: FastifyInstance, { listen, registry }: Metrics
   });
 
   server.get('/metrics', async (request, reply) => {
-    const metrics = await registry.metrics();
+    const metrics = await register.metrics();
     // A browser would save OpenMetrics to a file.
     const isBrowser = request.headers.accept?.includes('text/html');
-    return reply.type(isBrowser ? 'text/plain; charset=utf-8' : registry.contentType).send(metrics);
+    return reply.type(isBrowser ? 'text/plain; charset=utf-8' : register.contentType).send(metrics);
   });
 
   app.addHook('onReady', async () => {
     // An application that collects them itself has done so by now.
-    if (!registry.getSingleMetric('process_cpu_user_seconds_total')) {
-      collectDefaultMetrics({ register: registry });
-    }
+    if (!register.getSingleMetric('process_cpu_user_seconds_total')) collectDefaultMetrics();
     await server.listen({
       listenTextResolver: (address) => `Metrics at ${address}/metrics`,
       ...listen,

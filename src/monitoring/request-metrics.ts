@@ -1,21 +1,17 @@
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
-import { Histogram, type Registry, type RegistryContentType } from 'prom-client';
+import { Histogram, register } from 'prom-client';
 import { labelsOf, onEnd, routeLabels } from './request.ts';
 import { recordedTraceId } from './sentry.ts';
 
 const NAME = 'http_request_duration_seconds';
 
 /** A series that starts at 0 lets rate() see the first request. */
-const FIRST_STATUSES = [200, 500, 502, 503, 504];
-
-export interface RequestMetricsOptions {
-  registry: Registry<RegistryContentType>;
-}
+const FIRST_STATUSES = [200, 500, 503];
 
 /** Times every request. The last one in each bucket is linked to its trace and its event. */
-async function requestMetrics(app: FastifyInstance, { registry }: RequestMetricsOptions) {
-  const requestDuration = histogramIn(registry);
+async function requestMetrics(app: FastifyInstance) {
+  const requestDuration = getHistogram();
 
   app.addHook('onRoute', (route) => {
     for (const labels of routeLabels(route)) {
@@ -42,27 +38,25 @@ async function requestMetrics(app: FastifyInstance, { registry }: RequestMetrics
   });
 }
 
-const histograms = new WeakMap<object, Histogram>();
+let histogram: Histogram | undefined;
 
-/** One for each registry, even if a process has several applications, as in tests. */
-function histogramIn(registry: Registry<RegistryContentType>): Histogram {
-  const known = histograms.get(registry);
-  if (known) return known;
-  if (registry.getSingleMetric(NAME)) {
+/** One for all applications of a process, such as those of tests. */
+function getHistogram(): Histogram {
+  const registered = register.getSingleMetric(NAME);
+  if (registered && registered === histogram) return histogram;
+  if (registered) {
     throw new Error(
-      `The registry has a metric ${NAME} already. Remove it, or register the monitoring with { registry: new Registry() }.`,
+      `prom-client's registry has a metric ${NAME} already, which the monitoring defines. Remove or rename it.`,
     );
   }
-  const histogram = new Histogram({
+  histogram = new Histogram({
     name: NAME,
     help: 'Time from the arrival of a request to the end of its response',
     labelNames: ['method', 'endpoint', 'status_code'],
     // 0.3 is the latency objective: only the bound of a bucket can be measured exactly.
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5, 10],
     enableExemplars: true,
-    registers: [registry as Registry],
   });
-  histograms.set(registry, histogram);
   return histogram;
 }
 
