@@ -116,6 +116,8 @@ for (const rate of ['1', '0']) {
       ];
       assert.equal(app.sink.items('event').length, failed.length, 'no other event');
       assert.equal(app.sink.items('transaction').length, traced.length, 'no stray trace');
+      const late = app.log.flatMap(({ late }) => late ?? []);
+      assert.deepEqual(late, [499], 'onEnd after the client has left');
     });
   }
 }
