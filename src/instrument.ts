@@ -1,4 +1,7 @@
-/** The article's `settings.py`. Loaded with `node --import`, before every other module. */
+/**
+ * Initializes Sentry: the article's `settings.py`. Load it with `node --import`, before every other
+ * module.
+ */
 import * as Sentry from '@sentry/node';
 import { spoolTransport } from './monitoring/spool.ts';
 
