@@ -10,7 +10,7 @@ const app = express();
 app.get('/my-view', async (request, response) => {
   const seconds = Number(request.query.seconds ?? 0.1);
   await sleep(seconds * 1000);
-  response.send(eta.render('my-view', { ...context, seconds, search: `?seconds=${seconds}` }));
+  response.send(eta.render('my-view', { ...context, seconds }));
 });
 
 app.get('/trigger-error/', (_request, response) => {

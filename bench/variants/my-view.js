@@ -16,7 +16,7 @@ async function myView(app) {
   app.get('/my-view', { schema: { querystring } }, async (request, reply) => {
     const { seconds } = request.query;
     await sleep(seconds * 1000);
-    return reply.view('my-view.eta', { seconds, search: `?seconds=${seconds}` });
+    return reply.view('my-view.eta', { seconds });
   });
 
   app.get('/trigger-error/', async (_request, reply) => {
