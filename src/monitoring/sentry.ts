@@ -50,7 +50,8 @@ async function sentry(app: FastifyInstance, { maxTracesPerSecond = 10 }: SentryO
 
   /** Decides before a span is started, which costs more than everything else. */
   function isTraced(request: FastifyRequest): boolean {
-    if (request.is404 || request.routeOptions.config.traced === false) return false;
+    const { is404, routeOptions } = request;
+    if (isTracingOff || is404 || routeOptions.config.traced === false) return false;
     if (tracesSampler) return true;
     // The SDK decides by the same number when the span starts.
     const { sampled, sampleRand } = traceContextOf(request.raw);
@@ -70,10 +71,13 @@ async function sentry(app: FastifyInstance, { maxTracesPerSecond = 10 }: SentryO
       reply.header('x-trace-id', traceContext.traceId);
       isolationScope.setTransactionName(`${request.method} ${routeOf(request)}`);
       isolationScope.setSDKProcessingMetadata(requestData(request));
-      if (isTracingOff) follow(request, done);
-      // Without it, a span that is started in this request would become a separate trace.
-      else if (!isTraced(request)) Sentry.suppressTracing(() => follow(request, done));
-      else Sentry.withActiveSpan(startRequestSpan(request, reply), () => follow(request, done));
+      if (isTraced(request)) {
+        const span = startRequestSpan(request, reply);
+        return Sentry.withActiveSpan(span, () => follow(request, done));
+      }
+      // As if the caller had decided so: a span of this request would become a separate trace.
+      if (!isTracingOff) scope.setPropagationContext({ ...traceContext, sampled: false });
+      follow(request, done);
     });
   });
 
