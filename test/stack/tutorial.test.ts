@@ -6,7 +6,6 @@ import { launchBrowser, noBrowser } from '../helpers/browser.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { SERVICES, startStack } from './helpers/compose.ts';
 import {
-  asUuid,
   bugsinkApi,
   getJson,
   type Json,
@@ -158,7 +157,7 @@ test('from the 500 page to that very event and to its trace, in a real browser',
 }, async (t) => {
   const page = await (await launchBrowser(t)).newPage();
   await page.goto(`${urls.app}/trigger-error/`);
-  const eventId = asUuid(await page.locator('#event-id').innerText());
+  const eventId = await page.locator('#event-id').innerText();
   const traceId = await page.locator('#trace-id').innerText();
   const eventLink = (await page.locator('#event-link').getAttribute('href')) ?? '';
   const traceLink = (await page.locator('#trace-link').getAttribute('href')) ?? '';

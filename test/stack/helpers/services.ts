@@ -91,8 +91,7 @@ export async function triggerError(app: string): Promise<{ eventId: string; trac
 }
 
 /** An id of 32 hex digits as Bugsink writes it. */
-export const asUuid = (id: string): string =>
-  id.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+const asUuid = (id: string): string => id.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 
 export interface JaegerSpan {
   name: string;
