@@ -5,7 +5,7 @@ import * as Sentry from '@sentry/node';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { onEnd, routeOf } from './request.ts';
-import { traceContextOf } from './trace-ids.ts';
+import { type TraceContext, traceContextOf } from './trace-ids.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -49,12 +49,11 @@ async function sentry(app: FastifyInstance, { maxTracesPerSecond = 10 }: SentryO
   const isWithinLimit = rateLimit(maxTracesPerSecond);
 
   /** Decides before a span is started, which costs more than everything else. */
-  function isTraced(request: FastifyRequest): boolean {
-    const { is404, routeOptions } = request;
+  function isTraced({ is404, routeOptions }: FastifyRequest, traceContext: TraceContext): boolean {
     if (isTracingOff || is404 || routeOptions.config.traced === false) return false;
     if (tracesSampler) return true;
     // The SDK decides by the same number when the span starts.
-    const { sampled, sampleRand } = traceContextOf(request.raw);
+    const { sampled, sampleRand } = traceContext;
     return (sampled ?? sampleRand < Number(tracesSampleRate)) && isWithinLimit();
   }
 
@@ -71,7 +70,7 @@ async function sentry(app: FastifyInstance, { maxTracesPerSecond = 10 }: SentryO
       reply.header('x-trace-id', traceContext.traceId);
       isolationScope.setTransactionName(`${request.method} ${routeOf(request)}`);
       isolationScope.setSDKProcessingMetadata(requestData(request));
-      if (isTraced(request)) {
+      if (isTraced(request, traceContext)) {
         const span = startRequestSpan(request, reply);
         return Sentry.withActiveSpan(span, () => follow(request, done));
       }

@@ -15,6 +15,8 @@ type Transport = ReturnType<typeof Sentry.makeNodeTransport>;
 type Envelope = Parameters<Transport['send']>[0];
 type Options = Parameters<typeof Sentry.makeNodeTransport>[0];
 type SdkReason = Parameters<Options['recordDroppedEvent']>[0];
+/** The SDK's words, and one of our own. */
+type Reason = SdkReason | 'too_old';
 type Category = Parameters<Options['recordDroppedEvent']>[1];
 
 /** How many requests to the tracker may be in flight. */
@@ -297,10 +299,7 @@ function connect(options: Options): Transport {
 function makeMemoryTransport(options: Options): Transport {
   const transport = Sentry.makeNodeTransport({
     ...options,
-    recordDroppedEvent(reason, category, count = 1) {
-      eventsLost.inc({ category, reason }, count);
-      options.recordDroppedEvent(reason, category, count);
-    },
+    recordDroppedEvent: (reason, category, count) => countLoss(options, reason, category, count),
   });
   return {
     flush: (timeout) => transport.flush(timeout),
@@ -317,15 +316,20 @@ function makeMemoryTransport(options: Options): Transport {
   };
 }
 
-/** Counts each item of an envelope, here and in the SDK's own report to the tracker. */
-function lose(options: Options, [, items]: Envelope, reason: SdkReason | 'too_old'): void {
+/** Counts each item of an envelope. */
+function lose(options: Options, [, items]: Envelope, reason: Reason): void {
   for (const [{ type }] of items) {
     // A client report is itself a report of losses.
     if (type === 'client_report') continue;
     const category = (type === 'event' ? 'error' : type) as Category;
-    eventsLost.inc({ category, reason });
-    options.recordDroppedEvent(reason as SdkReason, category);
+    countLoss(options, reason, category);
   }
+}
+
+/** In the metric, and for the SDK's own report to the tracker. */
+function countLoss(options: Options, reason: Reason, category: Category, count = 1): void {
+  eventsLost.inc({ category, reason }, count);
+  options.recordDroppedEvent(reason as SdkReason, category, count);
 }
 
 /** Without the paths of a file system's error; if several addresses failed, there is only a code. */

@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import * as Sentry from '@sentry/node';
 import { LogController } from 'fastify';
 
-type TraceContext = ReturnType<Sentry.Scope['getPropagationContext']>;
+export type TraceContext = ReturnType<Sentry.Scope['getPropagationContext']>;
 interface RawRequest {
   headers: IncomingHttpHeaders;
 }
@@ -24,7 +24,9 @@ const contexts = new WeakMap<RawRequest, TraceContext>();
 
 /** The trace that a request belongs to: the caller's, or a new one. The same on each call. */
 export function traceContextOf(raw: RawRequest): TraceContext {
-  const context = contexts.get(raw) ?? newTraceContext(raw.headers);
+  const known = contexts.get(raw);
+  if (known) return known;
+  const context = newTraceContext(raw.headers);
   contexts.set(raw, context);
   return context;
 }
