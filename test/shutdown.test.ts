@@ -9,7 +9,7 @@ import { parse } from 'yaml';
 import { SHUTDOWN_SECONDS } from '../src/http/shutdown.ts';
 import { startEnvelopeSink } from './helpers/envelope-sink.ts';
 import { eventually } from './helpers/eventually.ts';
-import { eventIds, type Visit, visit } from './helpers/load.ts';
+import { eventIds, type Visit, visit } from './helpers/keep-alive-visit.ts';
 import { open } from './helpers/raw.ts';
 import { spawnApp } from './helpers/spawn-app.ts';
 

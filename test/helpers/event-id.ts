@@ -1,4 +1,4 @@
-/** The id of the event that an error page names, without dashes as in events; undefined if there is none. */
+/** The id of the event that an error page names; undefined if there is none. */
 export function eventIdOn(html: string): string | undefined {
-  return /id="event-id">([0-9a-f-]{36})</.exec(html)?.[1]?.replaceAll('-', '');
+  return /id="event-id">([0-9a-f-]{36})</.exec(html)?.[1];
 }

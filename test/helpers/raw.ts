@@ -21,15 +21,3 @@ export function ask(url: string, request: string): Promise<string> {
   socket.once('data', () => socket.end());
   return answer;
 }
-
-/** Sends bytes as they are, and closes its side of the connection at once. */
-export function sendRaw(url: string, bytes: string | Uint8Array): Promise<string> {
-  const { socket, answer } = open(url);
-  socket.end(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes);
-  return answer;
-}
-
-/** The statuses of all answers on a connection, in their order. */
-export function statusesOf(answer: string): number[] {
-  return [...answer.matchAll(/HTTP\/1\.[01] (\d{3})/g)].map(([, status]) => Number(status));
-}

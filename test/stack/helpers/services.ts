@@ -87,11 +87,8 @@ export async function triggerError(app: string): Promise<{ eventId: string; trac
   const eventId = eventIdOn(await response.text());
   assert.equal(response.status, 500);
   assert.ok(eventId, 'the page shows an event id');
-  return { eventId: asUuid(eventId), traceId: response.headers.get('x-trace-id') ?? '' };
+  return { eventId, traceId: response.headers.get('x-trace-id') ?? '' };
 }
-
-/** An id of 32 hex digits as Bugsink writes it. */
-const asUuid = (id: string): string => id.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 
 export interface JaegerSpan {
   name: string;
